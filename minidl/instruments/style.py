@@ -76,15 +76,19 @@ SETTINGS = {
 }
 
 
+#: Decorator of every function that draws: the settings above hold while it runs, and only then.
+drawing = mpl.rc_context(SETTINGS)
+
+
+@drawing
 def new_figure(width: float = 6.0, height: float = 3.0, **subplots) -> tuple[Figure, object]:
     """Return a figure of `width` × `height` inches and its axes, in the house style.
 
     Further keywords go to `Figure.subplots` (`nrows`, `ncols`, `width_ratios`, …). The figure does not belong
     to pyplot: nothing is shown until the page shows it, and it is freed like any other object.
     """
-    with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(**subplots)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(**subplots)
 
 
 def describe(figure: Figure, alt: str) -> Figure:
@@ -93,6 +97,7 @@ def describe(figure: Figure, alt: str) -> Figure:
     return figure
 
 
+@drawing
 def to_svg(figure: Figure) -> str:
     """Return a figure as compact SVG whose palette colours are CSS variables.
 
@@ -100,8 +105,7 @@ def to_svg(figure: Figure) -> str:
     are dropped. The ids left are hashes of what they name, so many drawings can stand on one page.
     """
     text = io.StringIO()
-    with mpl.rc_context(SETTINGS):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -116,7 +120,7 @@ def to_svg(figure: Figure) -> str:
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.S)
     root = 'style="stroke-linejoin:round;stroke-linecap:butt;font-family:var(--osi-font,sans-serif)"'
     svg = svg.replace("<svg", f"<svg {root}", 1)
-    svg = re.sub(r" font-family: [^;]*;", "", svg)
+    svg = re.sub(r' ?font-family: [^;"]*;?', "", svg)
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)
     svg = re.sub(r'(?<= d=")[^"]*', lambda path: " ".join(path[0].split()), svg)
     return "\n".join(line.strip() for line in svg.splitlines() if line.strip())

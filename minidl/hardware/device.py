@@ -94,3 +94,12 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def describe_devices() -> str:
+    """Return one line that says what this machine computes on, with advice where it has no GPU."""
+    cpu, gpu = Device("cpu"), Device("cuda")
+    line = f"CPU: {cpu.name}, {cpu.cores} cores. "
+    if gpu.available:
+        return line + f"GPU: {gpu.name}, {gpu.memory / 2**30:.0f} GiB."
+    return line + "GPU: none found (in Colab: Runtime → Change runtime type → T4 GPU)."

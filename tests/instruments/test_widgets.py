@@ -1,0 +1,99 @@
+"""Frames hold what they were given, say it in words, and refuse what cannot be shown."""
+
+import json
+import re
+
+import pytest
+from matplotlib.figure import Figure
+
+from minidl.instruments import style
+from minidl.instruments.widgets import frames, picture
+
+
+def svg(text):
+    return f'<svg viewBox="0 0 10 10">\n<rect/>\n<text>{text}</text>\n</svg>'
+
+
+def data_of(widget):
+    page = widget._repr_html_()
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
+
+
+def redrawn(widget):
+    """Return every frame as the page's script puts it together."""
+    data = data_of(widget)
+    return ["\n".join(data["parts"][line] for line in frame) for frame in data["frames"]]
+
+
+def test_every_frame_comes_out_as_it_went_in():
+    drawn = [svg(k) for k in "abc"]
+    assert redrawn(frames(drawn, "letter", alts=list("abc"))) == drawn
+
+
+def test_shared_lines_are_stored_once():
+    assert len(data_of(frames([svg(k) for k in range(50)], "k", alts=list(range(50))))["parts"]) == 50 + 3
+
+
+def test_first_frame_is_shown_without_any_script():
+    page = frames([svg(k) for k in "abc"], "letter", alts=list("abc"), start=1)._repr_html_()
+    before_script = page.split("<script")[0]
+    assert "<text>b</text>" in before_script and "<text>a</text>" not in before_script
+    assert 'aria-label="b"' in before_script and 'value="1"' in before_script
+
+
+def test_two_sliders_run_row_after_row():
+    widget = frames(
+        [[svg(f"{row}{column}") for column in "xyz"] for row in "ab"],
+        ("row", "column"),
+        names=(list("ab"), list("xyz")),
+        alts=[[f"{row}{column}" for column in "xyz"] for row in "ab"],
+        start=4,
+    )
+    page = widget._repr_html_()
+    assert len(widget) == 6 and page.count('type="range"') == 2
+    assert data_of(widget)["alts"] == ["ax", "ay", "az", "bx", "by", "bz"]
+    assert re.findall(r'aria-valuetext="(\w)"', page) == ["b", "y"]  # 4 is row 1, column 1
+
+
+def test_figures_bring_their_own_words():
+    figure, _ = style.new_figure(2, 1)
+    style.describe(figure, "nothing at all")
+    assert frames([figure, figure], "k").alts == ("nothing at all",) * 2
+    assert 'aria-label="nothing at all"' in picture(figure)._repr_html_()
+
+
+def test_words_and_names_are_escaped():
+    page = frames([svg(1), svg(2)], 'a "label" <b>', alts=['"quoted" </script>', "x"])._repr_html_()
+    assert page.count("</script>") == 2  # the two that we open ourselves
+    assert "&quot;quoted&quot;" in page and "a &quot;label&quot; &lt;b&gt;" in page
+
+
+def test_a_page_can_be_read_by_keyboard_and_screen_reader():
+    page = frames([svg(k) for k in range(3)], "step", alts=list("abc"))._repr_html_()
+    assert 'role="img"' in page and 'aria-label="step"' in page and 'aria-label="Play"' in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "message"),
+    [
+        (([], "k"), {}, "at least one"),
+        (([svg(1)], ""), {"alts": ["a"]}, "label"),
+        (([svg(1)], ("a", "b")), {"alts": ["a"]}, "label must be one name"),
+        (([[svg(1)], [svg(2)]], "k"), {"alts": [["a"], ["b"]]}, "label must be a pair"),
+        (([[svg(1)], []], ("a", "b")), {}, "rows of one length"),
+        (([svg(1), svg(2)], "k"), {"alts": ["a"]}, "alts must have 2"),
+        (([svg(1), svg(2)], "k"), {"alts": ["a", "b"], "names": ["x"]}, "names must have"),
+        (([svg(1)], "k"), {"alts": ["a"], "start": 1}, "start must be from 0 to 0"),
+        (([svg(1)], "k"), {}, r"figures\[0\] has no text alternative"),
+        (([Figure()], "k"), {}, r"figures\[0\] has no text alternative"),
+    ],
+)
+def test_bad_values_are_named(arguments, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        frames(*arguments, **keywords)
+
+
+@pytest.mark.parametrize("frame", ["<p>no svg</p>", 3, None])
+def test_what_is_no_drawing_is_refused(frame):
+    with pytest.raises(TypeError, match=r"figures\[0\] must be"):
+        frames([frame], "k", alts=["a"]) if isinstance(frame, str) else picture(frame, alt="a")

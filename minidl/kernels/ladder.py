@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from html import escape
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,14 @@ class Ladder:
         The first is the reference: the specification in NumPy that all others are tested against.
     shape : callable
         `shape(*args) -> tuple`: from a rung's arguments to the sizes that `Rung.bytes` and `Rung.flops` take.
+    example : callable, optional
+        `example(size) -> args`: typical arguments, float32, whose largest array has about `size` elements.
     """
 
     name: str
     rungs: tuple[Rung, ...]
     shape: Callable[..., tuple]
+    example: Callable[[int], tuple] | None = None
 
     def __post_init__(self):
         names = self.names
@@ -93,3 +97,11 @@ class Ladder:
 
     def __len__(self) -> int:
         return len(self.rungs)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(rung.name)}</td><td>{rung.device}</td><td>{escape(rung.lesson)}</td></tr>"
+            for rung in self.rungs
+        )
+        head = "<tr><th>rung</th><th>device</th><th>lesson</th></tr>"
+        return f'<table class="osi-table"><thead>{head}</thead><tbody>{rows}</tbody></table>'

@@ -32,3 +32,8 @@ def test_an_unknown_rung_is_named_with_those_there_are():
 def test_two_rungs_of_one_name_are_refused():
     with pytest.raises(ValueError, match="different names"):
         Ladder("test", (rung("a"), rung("a")), shape=lambda x: (x,))
+
+
+def test_a_ladder_shows_itself_as_a_table():
+    page = Ladder("t", (rung("a <b>"),), shape=lambda x: (x,))._repr_html_()
+    assert "<td>a &lt;b&gt;</td><td>cpu</td><td>lesson</td>" in page

@@ -8,15 +8,17 @@ import numpy as np
 class Op:
     """One operation on arrays. Both graphs drive every operation through these few methods.
 
-    An operation holds no data: it is made once, and what a call needs is passed in. Parameters such as a stride
-    are keyword arguments; arrays are positional. A dimension of None in a shape is one that is not known yet.
+    An operation holds no data: it is made once, and what a call needs is passed in. Parameters such as a
+    stride are keyword arguments; arrays are positional. A dimension of None in a shape is one that is not
+    known yet.
 
     Attributes
     ----------
     name : str
         What it is called in pictures and messages.
     pure : bool
-        Whether the same arguments always give the same result, so that a call may be shared, folded or dropped.
+        Whether the same arguments always give the same result, so that a call may be shared, folded or
+        dropped.
     writes_out : bool
         Whether `forward` can write its result to an array given as `out`.
     """
@@ -52,7 +54,8 @@ class Op:
         -------
         gradients : tuple
             One per input, None where it is not wanted. Each is an array of its own, or `g`, or a view of `g`.
-            Where an input was broadcast, it may have the result's shape: the graph sums it (see `unbroadcast`).
+            Where an input was broadcast, it may have the result's shape: the graph sums it (see
+            `unbroadcast`).
         """
         raise TypeError(f"{self.name} has no gradient")
 

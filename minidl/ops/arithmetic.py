@@ -1,0 +1,212 @@
+"""The elementwise family: each operation is one formula for one element, with its derivatives beside it.
+
+A row of the table below reads like a table of derivatives in a calculus book. `a`, `b` and `c` are the
+inputs, `y` the result, `g` the gradient that arrives from above; any other name is a parameter:
+
+    tanh = Elementwise("tanh", "tanh(a)", "g * (1 - y * y)")
+
+Three things are read off the formulas. Evaluated on whole arrays, they are the operation and its gradient.
+The letters of the derivatives say what must be kept until the way back (for tanh y alone, for a sum nothing).
+And a graph that knows a whole expression can compile the formulas into one loop (`minidl.graph.fusion`).
+"""
+
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+
+from minidl.kernels import elementwise as kernels
+from minidl.ops.op import Op, broadcast, size
+
+# From this many elements on, a compiled loop over all cores beats NumPy's whole-array steps.
+MANY = 1 << 14
+
+
+def _sigmoid(a):
+    e = np.exp(-np.abs(a))  # at most 1, so it never overflows
+    return np.where(a < 0, e, 1) / (1 + e)
+
+
+def _where(condition, x, y):
+    # A bare 0 takes the dtype of what stands beside it; np.where would make float64 of float32 and 0.
+    if isinstance(x, (int, float)):
+        x = y.dtype.type(x)
+    elif isinstance(y, (int, float)):
+        y = x.dtype.type(y)
+    return np.where(condition, x, y)
+
+
+# What a formula may call, and what that is for arrays.
+FUNCTIONS = {
+    "abs": np.abs,
+    "exp": np.exp,
+    "log": np.log,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "sigmoid": _sigmoid,
+    "sign": np.sign,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "where": _where,
+}
+
+
+def letters(formula):
+    """Return the set of names in a formula, other than those of functions."""
+    return {n.id for n in ast.walk(ast.parse(formula)) if isinstance(n, ast.Name)} - set(FUNCTIONS)
+
+
+class Elementwise(Op):
+    """An operation given by a formula.
+
+    Parameters
+    ----------
+    name, formula : str
+        The formula is a Python expression in `a`, `b`, `c`, parameters, and `FUNCTIONS`.
+    derivatives : str or None
+        One per input: the gradient to it. None for an input that has no gradient.
+    params : tuple of str
+        The names of the parameters.
+    ufunc : callable, optional
+        NumPy's own function for the formula, which can write to `out`.
+    kernel, backward : callable, optional
+        Compiled rungs for many elements: `kernel(a, *params, out=)`, and `backward(g, saved, *params)`.
+    """
+
+    writes_out = True
+
+    def __init__(self, name, formula, *derivatives, params=(), ufunc=None, kernel=None, backward=None):
+        self.name, self.formula, self.derivatives = name, formula, derivatives
+        self.params, self.ufunc, self.kernel, self.backward = params, ufunc, kernel, backward
+        self.inputs = tuple(sorted(letters(formula) - set(params)))
+        mentioned = set().union(*(letters(d) for d in derivatives if d))
+        values = (*self.inputs, "y")
+        self.kept = tuple(letter for letter in values if letter in mentioned)
+        self._kept_positions = tuple(values.index(letter) for letter in self.kept)
+        self._value = self._function(formula, self.inputs)
+        self._gradients = tuple(d and self._function(d, ("g", *self.kept)) for d in derivatives)
+
+    def _function(self, formula, arguments):
+        source = f"lambda {', '.join((*arguments, *self.params))}: {formula}"
+        return eval(source, FUNCTIONS.copy())  # formulas are the constants of this file
+
+    def forward(self, *arrays, out=None, **params):
+        """Evaluate the formula; keep the letters that the derivatives mention."""
+        if self.kernel and arrays[0].size >= MANY:
+            y = self.kernel(*arrays, *params.values(), out=out)
+        elif self.ufunc:
+            y = self.ufunc(*arrays, out=out)
+        else:
+            y = self._value(*arrays, **params)
+            if out is not None:
+                np.copyto(out, y)
+                y = out
+        values = (*arrays, y)
+        return y, tuple([values[i] for i in self._kept_positions])
+
+    def vjp(self, g, saved, needs, **params):
+        """Evaluate the derivatives that are wanted."""
+        if self.backward and g.size >= MANY:
+            return (self.backward(g, *saved, *params.values()),)
+        return tuple(
+            [
+                gradient(g, *saved, **params) if gradient and wanted else None
+                for gradient, wanted in zip(self._gradients, needs, strict=True)
+            ]
+        )
+
+    def shape(self, *shapes, **params):
+        """Shapes broadcast, as in NumPy."""
+        return broadcast(*shapes)
+
+    def flops(self, *shapes, **params):
+        """One for each operator or function in the formula, for each element."""
+        steps = sum(
+            isinstance(n, (ast.BinOp, ast.UnaryOp, ast.Call)) for n in ast.walk(ast.parse(self.formula))
+        )
+        return steps * size(broadcast(*shapes))
+
+
+class Comparison(Elementwise):
+    """A formula whose result is true or false; it has no gradient."""
+
+    def dtype(self, *dtypes, **params):
+        """Boolean."""
+        return np.dtype(bool)
+
+
+class Where(Elementwise):
+    """A choice between two arrays, made by a boolean one."""
+
+    def dtype(self, *dtypes, **params):
+        """The dtype of what is chosen from."""
+        return np.result_type(*dtypes[1:])
+
+
+# --------------------------------------------------------------------------------------------- arithmetic
+# fmt: off
+
+#                      name        y =         dL/da        dL/db
+add = Elementwise(     "add",      "a + b",    "g",         "g",           ufunc=np.add)
+subtract = Elementwise("subtract", "a - b",    "g",         "-g",          ufunc=np.subtract)
+multiply = Elementwise("multiply", "a * b",    "g * b",     "g * a",       ufunc=np.multiply)
+divide = Elementwise(  "divide",   "a / b",    "g / b",     "-g * y / b",  ufunc=np.divide)
+negative = Elementwise("negative", "-a",       "-g",                       ufunc=np.negative)
+absolute = Elementwise("absolute", "abs(a)",   "g * sign(a)",              ufunc=np.abs)
+exp = Elementwise(     "exp",      "exp(a)",   "g * y",                    ufunc=np.exp)
+log = Elementwise(     "log",      "log(a)",   "g / a",                    ufunc=np.log)
+sqrt = Elementwise(    "sqrt",     "sqrt(a)",  "g / (2 * y)",              ufunc=np.sqrt)
+square = Elementwise(  "square",   "a * a",    "2 * g * a",                ufunc=np.square)
+# fmt: on
+
+# x to a fixed power, and to one that is itself an array (whose derivative is taken to be 0 where x is).
+power = Elementwise(
+    "power",
+    "a ** exponent",
+    "g * exponent * a ** (exponent - 1) if exponent != 0 else 0 * g",
+    params=("exponent",),
+)
+power_of = Elementwise(
+    "power_of", "a ** b", "g * b * a ** (b - 1)", "where(a == 0, 0, g * y * log(a))", ufunc=np.power
+)
+
+# Where both are equal, each of them gets half of the gradient, as in PyTorch.
+_HALVES = "where({0} > {1}, g, where({0} == {1}, 0.5 * g, 0))"
+maximum = Elementwise(
+    "maximum", "maximum(a, b)", _HALVES.format("a", "b"), _HALVES.format("b", "a"), ufunc=np.maximum
+)
+minimum = Elementwise(
+    "minimum", "minimum(a, b)", _HALVES.format("b", "a"), _HALVES.format("a", "b"), ufunc=np.minimum
+)
+
+# ------------------------------------------------------------------------------------- activation functions
+# fmt: off
+
+relu = Elementwise(
+    "relu", "maximum(a, 0)", "where(y > 0, g, 0)",
+    kernel=kernels.relu, backward=kernels.relu_backward,
+)
+leaky_relu = Elementwise(
+    "leaky_relu", "where(a < 0, slope * a, a)", "where(a > 0, g, slope * g)", params=("slope",),
+    kernel=kernels.leaky_relu, backward=kernels.leaky_relu_backward,
+)
+sigmoid = Elementwise(
+    "sigmoid", "sigmoid(a)", "g * (y * (1 - y))",
+    kernel=kernels.sigmoid, backward=kernels.sigmoid_backward,
+)
+tanh = Elementwise(
+    "tanh", "tanh(a)", "g * (1 - y * y)",
+    kernel=kernels.tanh, backward=kernels.tanh_backward,
+)
+# fmt: on
+
+# ------------------------------------------------------------------------------------ choices and comparisons
+
+where = Where("where", "where(a, b, c)", None, "where(a, g, 0)", "where(a, 0, g)")
+less = Comparison("less", "a < b", None, None, ufunc=np.less)
+less_equal = Comparison("less_equal", "a <= b", None, None, ufunc=np.less_equal)
+greater = Comparison("greater", "a > b", None, None, ufunc=np.greater)
+greater_equal = Comparison("greater_equal", "a >= b", None, None, ufunc=np.greater_equal)
+equal = Comparison("equal", "a == b", None, None, ufunc=np.equal)
+not_equal = Comparison("not_equal", "a != b", None, None, ufunc=np.not_equal)

@@ -1,0 +1,100 @@
+"""Operations that behave one way in training and another afterwards: dropout and batch normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.ops.op import Op, size
+
+
+class Dropout(Op):
+    """Set each element to zero with probability p, and scale the rest by 1 / (1 - p), so that the mean stays.
+
+    (Srivastava et al., Dropout, JMLR 15, 2014; the scaling in training is the "inverted" form of section 10.)
+    """
+
+    name = "dropout"
+    pure = False
+
+    def forward(self, x, p, generator):
+        """Keep the mask that was drawn, already scaled."""
+        keep = generator.random(x.shape, dtype=np.float32) >= p
+        mask = np.multiply(keep, 1 / (1 - p) if p < 1 else 0, dtype=x.dtype)
+        return x * mask, (mask,)
+
+    def vjp(self, g, saved, needs, p, generator):
+        """What was dropped did not matter: its gradient is zero."""
+        return (g * saved[0],)
+
+    def flops(self, x, p, generator):
+        """One multiplication each."""
+        return size(x)
+
+
+def _over(x):
+    """The axes a channel's statistics are taken over: all but the second."""
+    return tuple(i for i in range(len(x)) if i != 1)
+
+
+def _per_channel(v, x):
+    return v.reshape((1, -1) + (1,) * (len(x) - 2))
+
+
+class BatchNorm(Op):
+    """Normalise each channel over the batch, then scale and shift: x (N, C, …), weight (C,), bias (C,).
+
+    y = weight · (x - mean) / √(variance + ε) + bias (Ioffe & Szegedy, arXiv:1502.03167, algorithm 1). The
+    running mean and variance, two arrays that are written to, follow with a momentum: running += momentum ·
+    (batch - running), where the running variance is the unbiased one, as in PyTorch.
+    """
+
+    name = "batch_norm"
+    pure = False
+
+    def forward(self, x, weight, bias, running_mean, running_var, momentum=0.1, eps=1e-5):
+        """Keep the normalised x, and by how much it was divided."""
+        axes, n = _over(x.shape), x.size // x.shape[1]
+        if n < 2:
+            raise ValueError(
+                f"batch normalisation needs more than one value per channel, got input {x.shape}"
+            )
+        mean = np.mean(x, axis=axes)
+        normal = x - _per_channel(mean, x.shape)
+        variance = np.mean(np.square(normal), axis=axes)
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (variance * (n / (n - 1)) - running_var)
+        scale = 1 / np.sqrt(variance + x.dtype.type(eps))
+        normal *= _per_channel(scale, x.shape)
+        y = normal * _per_channel(weight, x.shape)
+        y += _per_channel(bias, x.shape)
+        return y, (normal, scale, weight)
+
+    def vjp(self, g, saved, needs, **params):
+        """The mean and the variance depend on every x, so two sums are taken out of its gradient."""
+        normal, scale, weight = saved
+        axes, n = _over(g.shape), g.size // g.shape[1]
+        to_bias = np.sum(g, axis=axes)
+        to_weight = np.sum(g * normal, axis=axes)
+        gx = None
+        if needs[0]:
+            gx = normal * _per_channel(-to_weight / n, g.shape)
+            gx += g
+            gx -= _per_channel(to_bias / n, g.shape)
+            gx *= _per_channel(scale * weight, g.shape)
+        return gx, to_weight, to_bias
+
+    def shape(self, x, weight, bias, **params):
+        """The same."""
+        if len(x) < 2 or weight != x[1:2] or bias != x[1:2]:
+            raise ValueError(
+                f"input {x} must have channels second, as many as weight {weight} and bias {bias}"
+            )
+        return x
+
+    def flops(self, x, weight, bias, **params):
+        """Two sums, a square, and four steps to normalise, scale and shift."""
+        return 7 * size(x)
+
+
+dropout = Dropout()
+batch_norm = BatchNorm()

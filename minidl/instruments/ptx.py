@@ -1,0 +1,359 @@
+"""Reads what a kernel became: its PTX, line by line beside the Python, and the registers it needs. No GPU needed.
+
+PTX is the assembly language of NVIDIA's virtual machine. numba compiles a kernel to it anywhere; `ptxas`, which
+turns PTX into a real GPU's instructions, tells how many registers and how much memory that takes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+from numba.core import types
+
+from minidl.hardware.cuda import cuda
+
+#: What one streaming multiprocessor holds, by compute capability: (warps, blocks, bytes of shared memory,
+#: bytes of shared memory reserved per block, granularity of shared memory). Registers: 65,536 on all of them.
+#: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+SM_LIMITS = {
+    (7, 0): (64, 32, 96 * 1024, 0, 256),
+    (7, 5): (32, 16, 64 * 1024, 0, 256),
+    (8, 0): (64, 32, 164 * 1024, 1024, 128),
+    (8, 6): (48, 16, 100 * 1024, 1024, 128),
+    (8, 9): (48, 24, 100 * 1024, 1024, 128),
+    (9, 0): (64, 32, 228 * 1024, 1024, 128),
+}
+SM_REGISTERS, REGISTER_UNIT, WARP_UNIT, MOST_REGISTERS = 65536, 256, 4, 255
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """How full one kernel keeps a multiprocessor.
+
+    Attributes
+    ----------
+    blocks, warps : int
+        Resident at the same time on one multiprocessor.
+    share : float
+        Of the warps that the multiprocessor could hold, from 0 to 1.
+    limit : str
+        What keeps more blocks out: "warps", "blocks", "registers" or "shared memory".
+    """
+
+    blocks: int
+    warps: int
+    share: float
+    limit: str
+
+
+@dataclass(frozen=True)
+class Ptx:
+    """A compiled kernel.
+
+    Attributes
+    ----------
+    kernel : str
+    cc : tuple of int
+        Compute capability it was compiled for: (7, 5) is a T4, (9, 0) an H100.
+    text : str
+        The PTX.
+    source : dict of int to str
+        The kernel's source lines by their number in the file.
+    shared : int
+        Bytes of static shared memory per block.
+    registers : int or None
+        Registers per thread; None without `ptxas`.
+    spills : int or None
+        Bytes that registers spilled to memory (stores and loads); None without `ptxas`.
+    reason : str
+        Why `registers` and `spills` are None; "" if they are not.
+    """
+
+    kernel: str
+    cc: tuple[int, int]
+    text: str = field(repr=False)
+    source: dict[int, str] = field(repr=False)
+    shared: int
+    registers: int | None
+    spills: int | None
+    reason: str = ""
+
+    @cached_property
+    def instructions(self) -> tuple[tuple[int, str], ...]:
+        """Every instruction as (source line, text), in order; line 0 where the compiler names none."""
+        files = dict(re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', self.text, re.M))
+        found, line, inside = [], 0, False
+        for text in self.text.splitlines():
+            text = text.strip()
+            if text.startswith((".visible .entry", ".visible .func", ".func", ".entry")):
+                inside, line = True, 0
+            location = re.match(r"\.loc\s+(\d+)\s+(\d+)", text)
+            if location:
+                line = int(location[2]) if location[1] in files else 0
+            elif inside and re.match(r"(@!?%p\d+\s+)?[a-z][\w.]*(\s.*)?;", text) and "{" not in text:
+                found.append((line, text.rstrip(";")))
+        return tuple(found)
+
+    def counts(self) -> Counter:
+        """Count instructions in the text (a loop's body counts once, however often it runs).
+
+        Returns
+        -------
+        Counter
+            Under full names ("ld.global.f32"), under every prefix of them ("ld.global", "ld"), and under three
+            keys of our own: "fma" (all fused multiply-adds), "f64" (arithmetic in double precision, conversions
+            included) and "all".
+        """
+        counts: Counter = Counter()
+        for _, text in self.instructions:
+            name = re.sub(r"^@!?%p\d+\s+", "", text).split()[0]
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                counts[".".join(parts[:end])] += 1
+            counts["all"] += 1
+            counts["f64"] += "f64" in parts and parts[0] not in ("ld", "st", "mov")
+        return counts
+
+    def lines(self) -> dict[int, list[str]]:
+        """Return the instructions of each source line."""
+        by_line: dict[int, list[str]] = {}
+        for line, text in self.instructions:
+            by_line.setdefault(line, []).append(text)
+        return dict(sorted(by_line.items()))
+
+    def occupancy(self, block: int, shared: int = 0) -> Occupancy:
+        """Return how many blocks of `block` threads fit on one multiprocessor.
+
+        Parameters
+        ----------
+        block : int
+            Threads per block.
+        shared : int
+            Bytes of dynamic shared memory per block, beside the static ones.
+
+        Raises
+        ------
+        ValueError
+            If the registers are not known (no `ptxas`).
+        """
+        if self.registers is None:
+            raise ValueError(f"the registers of {self.kernel} are not known: {self.reason}")
+        return occupancy(block, self.registers, self.shared + shared, self.cc)
+
+
+def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
+    """Compile a `@cuda.jit` kernel to PTX, on any machine.
+
+    Parameters
+    ----------
+    kernel : `@cuda.jit` function
+    *args
+        What it would be launched with, as examples: arrays, numbers, tuples. numba types (`float32[::1]`) do too.
+    cc : tuple of int
+        Compute capability: (7, 5) for a T4, (9, 0) for an H100 or H200.
+
+    Returns
+    -------
+    Ptx
+
+    Raises
+    ------
+    TypeError
+        If `kernel` is no kernel or an argument has no type that numba knows.
+    CompileError
+        If the kernel does not compile; the message is numba's, shortened.
+
+    Examples
+    --------
+    >>> compile_kernel(kernel, out, a, np.int32(3)).registers  # doctest: +SKIP
+    16
+    """
+    function = getattr(kernel, "py_func", None)
+    if function is None:
+        got = getattr(kernel, "__name__", repr(kernel))
+        raise TypeError(f"kernel must be a @cuda.jit function, got {got} ({type(kernel).__name__})")
+    if not (isinstance(cc, tuple) and len(cc) == 2 and all(isinstance(part, int) for part in cc)):
+        raise TypeError(f"cc must be a pair of integers such as (7, 5), got {cc!r}")
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    if len(args) > len(names) or len(args) < len(names) - len(function.__defaults__ or ()):
+        raise TypeError(
+            f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), got {len(args)}"
+        )
+    signature = tuple(_type_of(name, value) for name, value in zip(names, args, strict=False))
+    options = getattr(kernel, "targetoptions", {})
+    with _pretend_device(cc):
+        try:
+            text, _ = cuda.compile_ptx(
+                function,
+                signature,
+                cc=cc,
+                lineinfo=True,
+                fastmath=bool(options.get("fastmath")),
+            )
+        except Exception as error:
+            raise CompileError(f"{function.__name__} does not compile: {_short(error)}") from error
+    registers, spills, reason = _assemble(text, cc, options.get("max_registers"))
+    lines, first = _source(function)
+    shared = sum(int(size) for size in re.findall(r"^\.visible \.shared .*\[(\d+)\];", text, re.M))
+    return Ptx(function.__name__, cc, text, dict(enumerate(lines, first)), shared, registers, spills, reason)
+
+
+class CompileError(ValueError):
+    """Raised when a kernel does not compile for the GPU."""
+
+
+def occupancy(block: int, registers: int, shared: int, cc=(7, 5)) -> Occupancy:
+    """Return how many blocks fit on one multiprocessor of a GPU.
+
+    Parameters
+    ----------
+    block : int
+        Threads per block.
+    registers : int
+        Registers per thread.
+    shared : int
+        Bytes of shared memory per block.
+    cc : tuple of int
+        Compute capability, one of `SM_LIMITS`.
+    """
+    if cc not in SM_LIMITS:
+        raise ValueError(f"cc must be one of {', '.join(map(str, SM_LIMITS))}, got {cc}")
+    if not 1 <= block <= 1024:
+        raise ValueError(f"block must be from 1 to 1024 threads, got {block}")
+    most_warps, most_blocks, most_shared, reserved, unit = SM_LIMITS[cc]
+    warps = -(-block // 32)
+    room = {"warps": most_warps // warps, "blocks": most_blocks}
+    per_warp = -(-registers * 32 // REGISTER_UNIT) * REGISTER_UNIT
+    fitting = SM_REGISTERS // max(per_warp, 1) // WARP_UNIT * WARP_UNIT
+    room["registers"] = fitting // warps if registers else most_blocks
+    bytes_ = -(-(shared + reserved) // unit) * unit
+    room["shared memory"] = most_shared // bytes_ if shared else most_blocks
+    limit = min(room, key=room.get)
+    blocks = room[limit]
+    return Occupancy(blocks, blocks * warps, blocks * warps / most_warps, limit)
+
+
+# -- compiling without a GPU -----------------------------------------------------------------------------------
+
+
+def _type_of(name, value):
+    """Return the numba type of an example argument."""
+    if isinstance(value, types.Type):
+        return value
+    try:
+        return numba.typeof(value)
+    except ValueError:
+        raise TypeError(f"{name} has no numba type: {type(value).__name__} {value!r:.40}") from None
+
+
+@contextmanager
+def _pretend_device(cc):
+    """While a kernel compiles: device functions ask the current device for its capability; answer for it.
+
+    They also keep what they compiled; what they compile here is forgotten afterwards, because it is not meant for
+    the GPU of this machine. They get line numbers, which by default only the kernel has.
+    """
+    from numba.cuda import dispatcher
+
+    made = []
+    ask, build = dispatcher.get_current_device, dispatcher.CUDADispatcher.compile_device
+
+    def compile_device(self, args, *rest, **named):
+        if args in self.overloads:
+            return build(self, args, *rest, **named)
+        before = self.targetoptions.get("lineinfo")
+        self.targetoptions["lineinfo"] = True
+        try:
+            made.append((self, args))
+            return build(self, args, *rest, **named)
+        finally:
+            self.targetoptions["lineinfo"] = before
+
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=cc)
+    dispatcher.CUDADispatcher.compile_device = compile_device
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device, dispatcher.CUDADispatcher.compile_device = ask, build
+        for function, args in made:
+            function.overloads.pop(args, None)
+
+
+def _short(error) -> str:
+    """The lines of a numba error that say what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    kept = [
+        line
+        for line in lines
+        if line and not line.startswith(("During", "Overload", "- Of which", ">>>", "^"))
+    ]
+    return " ".join(kept)[:400] or type(error).__name__
+
+
+def _source(function):
+    import inspect
+
+    lines, first = inspect.getsourcelines(function)
+    return [line.rstrip("\n") for line in lines], first
+
+
+# -- ptxas -----------------------------------------------------------------------------------------------------
+
+
+def find_ptxas() -> Path | None:
+    """Return the path of `ptxas`, from the wheel `nvidia-cuda-nvcc-cu12` or the system; None if there is none."""
+    try:
+        wheel = importlib.util.find_spec("nvidia.cuda_nvcc")
+    except ModuleNotFoundError:
+        wheel = None
+    for folder in wheel.submodule_search_locations if wheel else ():
+        path = Path(folder, "bin", "ptxas")
+        if path.exists():
+            return path
+    path = shutil.which("ptxas")
+    return Path(path) if path else None
+
+
+def _assemble(text, cc, most_registers):
+    """Return (registers, spilled bytes, "") or (None, None, reason)."""
+    ptxas = find_ptxas()
+    if ptxas is None:
+        return None, None, "ptxas was not found; it comes with `pip install nvidia-cuda-nvcc-cu12`"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.ptx")
+        path.write_text(text)
+        command = [
+            str(ptxas),
+            "-v",
+            f"-arch=sm_{cc[0]}{cc[1]}",
+            str(path),
+            "-o",
+            str(Path(folder, "kernel.cubin")),
+        ]
+        if most_registers:
+            command.append(f"-maxrregcount={most_registers}")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return None, None, f"ptxas could not be run: {error}"
+    said = done.stderr + done.stdout
+    registers = re.findall(r"Used (\d+) registers", said)
+    if done.returncode or not registers:
+        return None, None, f"ptxas refused the PTX: {said.strip()[:300]}"
+    spills = sum(int(number) for number in re.findall(r"(\d+) bytes spill (?:stores|loads)", said))
+    return max(map(int, registers)), spills, ""
+
+
+__all__ = ["CompileError", "Occupancy", "Ptx", "compile_kernel", "find_ptxas", "np", "occupancy"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch, Rectangle
+from matplotlib.path import Path
 
-from minidl.instruments.style import INK, MUTED, PAPER, drawing
+from minidl.instruments.style import INK, KERNEL, MUTED, PAPER, RULE, drawing
 
 
 @drawing
@@ -32,11 +34,38 @@ def box(axes, x, y, width=1.0, height=1.0, text="", *, fill=None, strength=0.28,
         label(axes, x + width / 2, y + height / 2, text, **text_style)
 
 
-def cells(axes, x, y, values, *, size=1.0, fills=None, strength=0.28, edge=MUTED, **text_style):
+def cells(axes, x, y, values, *, size=1.0, fills=None, strength=0.28, edge=MUTED, text_size=11, **text_style):
     """Draw a row of boxes from (x, y) to the right, one value each; `fills` has a colour or None for each."""
+    style = {"strength": strength, "edge": edge, "size": text_size, **text_style}
     for i, value in enumerate(values):
-        fill = fills[i] if fills is not None else None
-        box(axes, x + i * size, y, size, size, value, fill=fill, strength=strength, edge=edge, **text_style)
+        box(axes, x + i * size, y, size, size, value, fill=fills[i] if fills is not None else None, **style)
+
+
+def matrix(axes, x, y, rows, *, size=1.0, fills=None, **style):
+    """Draw rows of boxes with their upper left corner at (x, y); `fills` has one colour or None per box."""
+    for i, row in enumerate(rows):
+        cells(axes, x, y + i * size, row, size=size, fills=fills[i] if fills is not None else None, **style)
+
+
+@drawing
+def shades(axes, x, y, values, *, size=1.0, limit=None, strength=1.0, positive=INK, negative=KERNEL):
+    """Draw a matrix as a picture with its upper left corner at (x, y): larger values are stronger cells.
+
+    Values above zero take the colour `positive`, values below it `negative`; `limit` (by default the largest
+    size of a value) is drawn at `strength`. There are eight steps, and each is one path: pictures stay small.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    limit = limit or np.abs(values).max() or 1.0
+    steps = np.rint(np.clip(values / limit, -1, 1) * 8).astype(int)
+    unit = Path.unit_rectangle()
+    for step in np.unique(steps[steps != 0]):
+        corners = [(x + j * size, y + i * size) for i, j in np.argwhere(steps == step)]
+        area = Path.make_compound_path(
+            *(Path(unit.vertices * size + corner, unit.codes) for corner in corners)
+        )
+        color = positive if step > 0 else negative
+        axes.add_patch(PathPatch(area, facecolor=color, alpha=strength * abs(step) / 8, linewidth=0))
+    box(axes, x, y, values.shape[1] * size, values.shape[0] * size, edge=RULE)
 
 
 @drawing
@@ -87,4 +116,4 @@ def frame(axes, x, y, width, height, *, color=INK, text="", dashed=False, fill=P
 
 def number(value, digits=3) -> str:
     """Write a number as short as a box needs it: at most `digits` significant digits, no trailing zeros."""
-    return f"{value:.{digits}g}"
+    return f"{value:.{digits}g}".replace("-", "−")

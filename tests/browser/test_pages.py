@@ -1,0 +1,194 @@
+"""Every page of the offline book in Chromium: both colour modes, phone and desktop, no network."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from book import build
+from tests.browser import chromium
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(chromium.find() is None, reason="no Chromium or Chrome is installed"),
+]
+
+# Elements that stick out of the window to the right and cannot be scrolled to in a box of their own.
+OVERFLOWING = """() => {
+    const wide = [];
+    const limit = document.documentElement.clientWidth + 1;
+    for (const element of document.querySelectorAll('.bd-article-container *')) {
+        const box = element.getBoundingClientRect();
+        if (!box.width || !box.height || box.right <= limit) continue;
+        let scrolls = false;
+        for (let at = element.parentElement; at; at = at.parentElement)
+            scrolls ||= ['auto', 'scroll'].includes(getComputedStyle(at).overflowX);
+        if (!scrolls && !element.closest('mjx-assistive-mml'))
+            wide.push(`<${element.tagName} class="${element.getAttribute('class')}"> ends at ${box.right}`);
+    }
+    if (document.documentElement.scrollWidth > limit) wide.push('the page itself scrolls sideways');
+    return wide;
+}"""
+
+# What a slider's cell shows, without the slider itself.
+DRAWN = """slider => {
+    const cell = slider.closest('.cell_output').cloneNode(true);
+    const controls = '.osi-controls, .widget-slider, .widget-play, script, style';
+    cell.querySelectorAll(controls).forEach(control => control.remove());
+    return cell.innerHTML;
+}"""
+
+SLIDERS = ".bd-article input[type=range], .bd-article [role=slider]"
+
+
+@dataclass
+class Visit:
+    """What was seen while a page was open."""
+
+    errors: list[str]
+    refused: list[str]
+    overflowing: list[str]
+    theme: str
+    sliders: int
+    stuck: list[str]
+
+
+def visit(browser, address, name, mode, width) -> Visit:
+    """Open a page, wait until it is drawn, and move every slider from end to end by keyboard."""
+    errors, refused = [], []
+    context = chromium.new_context(browser, mode, width, refused, address)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(f"uncaught: {error}"))
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("response", lambda response: response.status >= 400 and errors.append(f"missing: {response.url}"))
+    page.goto(f"{address}{name}.html")
+    chromium.settle(page)
+    sliders = page.locator(SLIDERS).all()
+    stuck = [problem for slider in sliders for problem in move(page, slider)]
+    seen = Visit(
+        errors,
+        refused,
+        page.evaluate(OVERFLOWING),
+        page.get_attribute("html", "data-theme"),
+        len(sliders),
+        stuck,
+    )
+    context.close()
+    return seen
+
+
+def move(page, slider) -> list[str]:
+    """Move a slider through all its positions; return the steps at which nothing changed."""
+    name = slider.get_attribute("aria-label") or slider.evaluate("slider => slider.outerHTML")
+    first, last = (
+        float(slider.get_attribute(key) or slider.get_attribute(f"aria-value{key}")) for key in ("min", "max")
+    )
+    slider.focus()
+    page.keyboard.press("Home")
+    drawn, problems = slider.evaluate(DRAWN), []
+    for step in range(round(last - first)):
+        page.keyboard.press("ArrowRight")
+        before, drawn = drawn, slider.evaluate(DRAWN)
+        if drawn == before:
+            problems.append(f"slider {name!r}: nothing changed at step {step + 1}")
+    return problems or ([] if last > first else [f"slider {name!r} has one position only"])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.launch() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(offline_book):
+    with chromium.serve(offline_book) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def visits():
+    """The visits made so far: a page is opened once for all the tests that look at it."""
+    return {}
+
+
+@pytest.fixture(params=[*build.pages(), "search", "genindex"])
+def name(request):
+    return request.param
+
+
+@pytest.fixture(params=chromium.MODES)
+def mode(request):
+    return request.param
+
+
+@pytest.fixture(params=chromium.WIDTHS)
+def device(request):
+    return request.param
+
+
+@pytest.fixture
+def seen(browser, address, visits, name, mode, device) -> Visit:
+    key = name, mode, device
+    if key not in visits:
+        visits[key] = visit(browser, address, name, mode, chromium.WIDTHS[device])
+    return visits[key]
+
+
+def test_no_error_reaches_the_console(seen):
+    assert seen.errors == []
+
+
+def test_nothing_is_asked_of_the_network(seen):
+    assert seen.refused == []
+
+
+def test_nothing_overflows(seen):
+    assert seen.overflowing == []
+
+
+def test_the_page_follows_the_colour_mode(seen, mode):
+    assert seen.theme == mode
+
+
+def test_every_step_of_every_slider_changes_the_drawing(seen):
+    assert seen.stuck == []
+
+
+def test_there_are_sliders_to_move(browser, address, visits):
+    """Guards the test above: it would hold on pages without sliders too."""
+    for name in build.pages():
+        if name.endswith("/down"):
+            key = name, "light", "desktop"
+            visits[key] = visits.get(key) or visit(browser, address, name, "light", 1280)
+            assert visits[key].sliders > 0, name
+
+
+def test_formulas_are_set(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}book/2_kernel/down.html")
+    chromium.settle(page)
+    assert page.locator("mjx-container").count() > 0
+    assert page.locator("mjx-merror").count() == 0
+    page.close()
+
+
+def test_search_finds_a_page(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}search.html?q=halo")
+    page.wait_for_selector("#search-results li a")
+    page.close()
+
+
+def test_the_book_opens_from_a_folder_without_a_server(browser, offline_book):
+    errors = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((offline_book / "book/2_kernel/down.html").as_uri())
+    chromium.settle(page)
+    assert page.locator("mjx-container").count() > 0
+    assert page.evaluate("document.fonts.check('16px \"Source Serif 4 Variable\"')")
+    assert move(page, page.locator(SLIDERS).first) == []
+    page.goto((offline_book / "search.html").as_uri() + "?q=halo")
+    page.wait_for_selector("#search-results li a")
+    page.close()
+    assert errors == []

@@ -1,0 +1,61 @@
+"""What the tests of kernels share: two machines without a GPU, one that watches and one that compiles."""
+
+import numpy as np
+import pytest
+
+from minidl.instruments.ptx import compile_kernel
+from minidl.instruments.tracer import TracedGpu
+
+SLOW_NOT_WRONG = {"bank-conflict", "uncoalesced"}
+
+
+class CompilingGpu:
+    """Compiles every kernel that is launched on it, for a T4 (7.5) and an H100 (9.0), and runs none."""
+
+    def __init__(self):
+        self.compiled = []
+
+    def upload(self, array):
+        return np.array(array, order="C")
+
+    def empty(self, shape, dtype):
+        return np.zeros(shape, dtype)
+
+    def launch(self, kernel, grid, block, *args, shared=0):
+        self.compiled += [compile_kernel(kernel, *args, cc=cc) for cc in ((7, 5), (9, 0))]
+
+    def download(self, array, out=None):
+        return array
+
+
+@pytest.fixture
+def compiled():
+    """`compiled(launcher, *args)`: the PTX of every kernel it launches, free of float64 and of spills."""
+
+    def run(launcher, *args, **params):
+        machine = CompilingGpu()
+        launcher(*args, machine=machine, **params)
+        assert machine.compiled, "nothing was launched"
+        for ptx in machine.compiled:
+            assert ptx.counts()["f64"] == 0, f"{ptx.kernel} computes in float64"
+            assert ptx.spills in (0, None), f"{ptx.kernel} spills {ptx.spills} bytes"
+        return machine.compiled
+
+    return run
+
+
+@pytest.fixture
+def traced():
+    """`traced(launcher, *args)`: its result in the tracer, which may find fault with the speed only."""
+
+    def run(launcher, *args, **params):
+        machine = TracedGpu()
+        result = launcher(*args, machine=machine, **params)
+        assert machine.traces, "nothing was launched"
+        for trace in machine.traces:
+            wrong = [finding for finding in trace.findings if finding.kind not in SLOW_NOT_WRONG]
+            assert not wrong, f"{trace.kernel}: {wrong[0].message}"
+        run.traces = machine.traces
+        return result
+
+    return run

@@ -3,7 +3,7 @@
 A row of the table below reads like a table of derivatives in a calculus book. `a`, `b` and `c` are the
 inputs, `y` the result, `g` the gradient that arrives from above; any other name is a parameter:
 
-    tanh = Elementwise("tanh", "tanh(a)", "g * (1 - y * y)")
+    tanh = Elementwise("tanh", "tanh(a)", "g - g * y * y")
 
 Three things are read off the formulas. Evaluated on whole arrays, they are the operation and its gradient.
 The letters of the derivatives say what must be kept until the way back (for tanh y alone, for a sum nothing).
@@ -37,6 +37,13 @@ def _where(condition, x, y):
     return np.where(condition, x, y)
 
 
+def _put(value, out):
+    if out is None:
+        return value
+    out[...] = value
+    return out
+
+
 # What a formula may call, and what that is for arrays.
 FUNCTIONS = {
     "abs": np.abs,
@@ -44,6 +51,7 @@ FUNCTIONS = {
     "log": np.log,
     "maximum": np.maximum,
     "minimum": np.minimum,
+    "put": _put,
     "sigmoid": _sigmoid,
     "sign": np.sign,
     "sqrt": np.sqrt,
@@ -58,7 +66,7 @@ def letters(formula):
 
 
 class Elementwise(Op):
-    """An operation given by a formula.
+    """An operation given by a formula; `source` is the Python that is made of it.
 
     Parameters
     ----------
@@ -77,44 +85,35 @@ class Elementwise(Op):
     writes_out = True
 
     def __init__(self, name, formula, *derivatives, params=(), ufunc=None, kernel=None, backward=None):
-        self.name, self.formula, self.derivatives = name, formula, derivatives
-        self.params, self.ufunc, self.kernel, self.backward = params, ufunc, kernel, backward
+        self.name, self.formula, self.derivatives, self.params = name, formula, derivatives, params
         self.inputs = tuple(sorted(letters(formula) - set(params)))
         mentioned = set().union(*(letters(d) for d in derivatives if d))
-        values = (*self.inputs, "y")
-        self.kept = tuple(letter for letter in values if letter in mentioned)
-        self._kept_positions = tuple(values.index(letter) for letter in self.kept)
-        self._value = self._function(formula, self.inputs)
-        self._gradients = tuple(d and self._function(d, ("g", *self.kept)) for d in derivatives)
+        self.kept = tuple(letter for letter in (*self.inputs, "y") if letter in mentioned)
+        self.source = self._write(ufunc, kernel, backward)
+        namespace = {**FUNCTIONS, "ufunc": ufunc, "kernel": kernel, "backward": backward, "MANY": MANY}
+        exec(self.source, namespace)  # the formulas are constants of this file
+        self.forward, self.vjp = namespace["forward"], namespace["vjp"]
 
-    def _function(self, formula, arguments):
-        source = f"lambda {', '.join((*arguments, *self.params))}: {formula}"
-        return eval(source, FUNCTIONS.copy())  # formulas are the constants of this file
-
-    def forward(self, *arrays, out=None, **params):
-        """Evaluate the formula; keep the letters that the derivatives mention."""
-        if self.kernel and arrays[0].size >= MANY:
-            y = self.kernel(*arrays, *params.values(), out=out)
-        elif self.ufunc:
-            y = self.ufunc(*arrays, out=out)
-        else:
-            y = self._value(*arrays, **params)
-            if out is not None:
-                np.copyto(out, y)
-                y = out
-        values = (*arrays, y)
-        return y, tuple([values[i] for i in self._kept_positions])
-
-    def vjp(self, g, saved, needs, **params):
-        """Evaluate the derivatives that are wanted."""
-        if self.backward and g.size >= MANY:
-            return (self.backward(g, *saved, *params.values()),)
-        return tuple(
-            [
-                gradient(g, *saved, **params) if gradient and wanted else None
-                for gradient, wanted in zip(self._gradients, needs, strict=True)
-            ]
+    def _write(self, ufunc, kernel, backward):
+        """Write the two methods out, as one would by hand."""
+        inputs, params = ", ".join(self.inputs), "".join(f", {p}" for p in self.params)
+        kept = "".join(f"{letter}, " for letter in self.kept)
+        value = f"ufunc({inputs}, out)" if ufunc else f"put({self.formula}, out)"
+        gradients = "".join(
+            f"{d} if needs[{i}] else None, " if d else "None, " for i, d in enumerate(self.derivatives)
         )
+        lines = [
+            f"def forward({inputs}{params}, out=None):",
+            kernel and f"    if a.size >= MANY: y = kernel({inputs}{params}, out=out)",
+            f"    {'else: ' if kernel else ''}y = {value}",
+            f"    return y, ({kept})",
+            "",
+            f"def vjp(g, saved, needs{params}):",
+            kept and f"    {kept}= saved",
+            backward and f"    if g.size >= MANY: return (backward(g, {kept}{params[2:]}),)",
+            f"    return ({gradients})",
+        ]
+        return "\n".join(line for line in lines if line is not None)
 
     def shape(self, *shapes, **params):
         """Shapes broadcast, as in NumPy."""
@@ -196,7 +195,7 @@ sigmoid = Elementwise(
     kernel=kernels.sigmoid, backward=kernels.sigmoid_backward,
 )
 tanh = Elementwise(
-    "tanh", "tanh(a)", "g * (1 - y * y)",
+    "tanh", "tanh(a)", "g - g * y * y",
     kernel=kernels.tanh, backward=kernels.tanh_backward,
 )
 # fmt: on

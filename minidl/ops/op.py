@@ -47,8 +47,8 @@ class Op:
             The gradient of the loss with respect to the result; it must not be written to.
         saved : tuple
             What `forward` kept.
-        needs : sequence of bool
-            For each input, whether its gradient is wanted.
+        needs : sequence
+            For each input, something true if its gradient is wanted.
 
         Returns
         -------

@@ -9,9 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+import ipywidgets
 from matplotlib.figure import Figure
 
+from minidl.hardware.device import Device
+from minidl.instruments.stopwatch import compare, recorded
 from minidl.instruments.style import to_svg
+from minidl.kernels.arguments import check_integer
+from minidl.kernels.ladder import Ladder
 
 Drawing = Figure | str
 
@@ -153,6 +158,69 @@ class Picture:
 def picture(figure: Drawing, alt: str | None = None) -> Picture:
     """Show one figure as SVG, with its text alternative (by default the one the figure brings)."""
     return Picture(_svg_of(figure, 0), alt or _alt_of(figure, 0))
+
+
+def timing_explorer(ladder: Ladder, sizes: Sequence[int] = (10_000, 100_000, 1_000_000, 10_000_000)):
+    """Choose a size and rungs, press *time it*, and see how they compare on the machine that runs the notebook.
+
+    Timing needs a running kernel, and the explorer says so: on a static page it shows what it measured when
+    the page was built, and its controls rest. Where the machine has no GPU, the CUDA rungs cannot be chosen;
+    recorded measurements of them, if the book has any, stand below the chart with their device and date.
+
+    Parameters
+    ----------
+    ladder : Ladder
+        One with an `example`, which makes the arguments for a size.
+    sizes : sequence of int
+        Numbers of elements to choose from; the first is measured at once.
+
+    Returns
+    -------
+    ipywidgets.VBox
+
+    Raises
+    ------
+    ValueError
+        If the ladder has no example, or there are no sizes.
+    """
+    if ladder.example is None:
+        raise ValueError(f"ladder {ladder.name!r} has no example to make arguments with")
+    sizes = [check_integer("sizes", size, 1) for size in sizes]
+    if not sizes:
+        raise ValueError("sizes must hold at least one size, got none")
+    gpu = Device("cuda").available
+    names = [rung.name for rung in ladder if rung.device == "cpu" or gpu]
+
+    size = ipywidgets.Dropdown(options=[(f"{n:,}", n) for n in sizes], value=sizes[0], description="size")
+    rungs = ipywidgets.SelectMultiple(options=names, value=names, rows=len(names), description="rungs")
+    button = ipywidgets.Button(description="time it", button_style="primary")
+    says = ipywidgets.HTML()
+    chart = ipywidgets.HTML()
+
+    def measure(_=None):
+        if not rungs.value:
+            says.value = "Choose at least one rung."
+            return
+        button.disabled = True
+        says.value = f"Timing {len(rungs.value)} rungs on {size.value:,} elements …"
+        try:
+            workload = {f"{size.value:,} elements": ladder.example(size.value)}
+            timings = compare(ladder, workload, rungs=list(rungs.value), budget=1.0)
+            chart.value = picture(timings.plot())._repr_html_()
+            says.value = html.escape(timings.source())
+        except Exception as problem:
+            says.value = f"It went wrong: {html.escape(str(problem))}"
+        finally:
+            button.disabled = False
+
+    button.on_click(measure)
+    measure()
+    hint = ipywidgets.HTML(
+        "<em>These controls time things on the machine that runs this page: they work in Colab and Jupyter, "
+        "and rest on the static page.</em>"
+    )
+    records = [ipywidgets.HTML(record._repr_html_()) for record in recorded(ladder.name) if not gpu]
+    return ipywidgets.VBox([hint, size, rungs, button, says, chart, *records])
 
 
 def _svg_of(frame, position) -> str:

@@ -3,11 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from minidl.hardware.device import Device
 from minidl.instruments import style
-from minidl.instruments.widgets import frames, picture
+from minidl.instruments.widgets import frames, picture, timing_explorer
+from minidl.kernels.ladder import Ladder, Rung
 
 
 def svg(text):
@@ -97,3 +100,60 @@ def test_bad_values_are_named(arguments, keywords, message):
 def test_what_is_no_drawing_is_refused(frame):
     with pytest.raises(TypeError, match=r"figures\[0\] must be"):
         frames([frame], "k", alts=["a"]) if isinstance(frame, str) else picture(frame, alt="a")
+
+
+def halving(example=lambda n: (np.ones(n, np.float32),)):
+    def half(a, out=None):
+        return np.multiply(a, np.float32(0.5), out=out)
+
+    def rung(name, device="cpu"):
+        return Rung(name, device, half, "", lambda n, itemsize=4: 2 * n * itemsize, lambda n: n)
+
+    rungs = (rung("numpy"), rung("again"), rung("gpu", "cuda"))
+    return Ladder("halving", rungs, shape=lambda a: (a.size,), example=example)
+
+
+class TestTimingExplorer:
+    def parts(self, explorer):
+        hint, size, rungs, button, says, chart = explorer.children[:6]
+        return hint, size, rungs, button, says, chart
+
+    def test_it_has_measured_before_anybody_presses(self):
+        *_, says, chart = self.parts(timing_explorer(halving(), sizes=[100, 200]))
+        assert says.value.startswith("live: ") and "100 elements" in chart.value
+
+    def test_pressing_times_what_was_chosen(self):
+        _, size, rungs, button, _, chart = self.parts(timing_explorer(halving(), sizes=[100, 200]))
+        size.value, rungs.value = 200, ("again",)
+        button.click()
+        assert "200 elements: again" in chart.value and "numpy" not in chart.value
+        assert not button.disabled
+
+    def test_it_says_that_it_needs_a_kernel(self):
+        assert "rest on the static page" in self.parts(timing_explorer(halving(), sizes=[100]))[0].value
+
+    def test_nothing_chosen_is_said(self):
+        _, _, rungs, button, says, _ = self.parts(timing_explorer(halving(), sizes=[100]))
+        rungs.value = ()
+        button.click()
+        assert "at least one" in says.value
+
+    @pytest.mark.skipif(Device("cuda").available, reason="this machine has a GPU")
+    def test_without_a_gpu_its_rungs_cannot_be_chosen(self):
+        assert self.parts(timing_explorer(halving(), sizes=[100]))[2].options == ("numpy", "again")
+
+    def test_what_goes_wrong_is_shown(self, monkeypatch):
+        def fail(*arguments, **keywords):
+            raise RuntimeError("<no>")
+
+        monkeypatch.setattr("minidl.instruments.widgets.compare", fail)
+        _, _, _, button, says, _ = self.parts(timing_explorer(halving(), sizes=[100]))
+        assert "&lt;no&gt;" in says.value and not button.disabled
+
+    def test_bad_arguments_are_named(self):
+        with pytest.raises(ValueError, match="'halving' has no example"):
+            timing_explorer(halving(example=None))
+        with pytest.raises(ValueError, match="at least one size"):
+            timing_explorer(halving(), sizes=[])
+        with pytest.raises(ValueError, match="sizes must be at least 1, got 0"):
+            timing_explorer(halving(), sizes=[0])

@@ -235,12 +235,12 @@ def recorded(ladder: str) -> list[Timings]:
 class Table:
     """Rows under a heading, with a line below that says where they come from."""
 
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    head: tuple
+    rows: tuple[tuple, ...]
     caption: str = ""
 
     def __str__(self):
-        lines = [self.head, *self.rows]
+        lines = [[str(cell) for cell in line] for line in (self.head, *self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.head))]
         text = [
             "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -248,9 +248,10 @@ class Table:
         return "\n".join([text[0], "  ".join("-" * w for w in widths), *text[1:], self.caption])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
+        head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in self.head)
         body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows
+            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+            for row in self.rows
         )
         caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
         return (

@@ -100,7 +100,7 @@ def leaky_relu_backward_flat_kernel(gradient, x, slope, out):
     """The gradient, or a little of it where x ≤ 0."""
     i = cuda.grid(1)
     if i < out.size:
-        out[i] = gradient[i] * slope if x[i] <= ZERO else gradient[i]
+        out[i] = gradient[i] if x[i] > ZERO else gradient[i] * slope
 
 
 @cuda.jit
@@ -226,7 +226,7 @@ def leaky_relu_reference(x, slope=0.01, out=None):
 def leaky_relu_backward_reference(gradient, x, slope=0.01, out=None):
     """`leaky_relu_backward` in NumPy."""
     gradient, x, out = check_inputs(out, gradient=gradient, x=x)
-    return _put(np.where(x <= 0, gradient * x.dtype.type(slope), gradient), x, out)
+    return _put(np.where(x > 0, gradient, gradient * x.dtype.type(slope)), x, out)
 
 
 def sigmoid_backward_reference(gradient, y, out=None):

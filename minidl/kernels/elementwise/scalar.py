@@ -34,7 +34,7 @@ def leaky_relu_of(x, slope):
 @njit(**ARITHMETIC)
 def leaky_relu_slope(gradient, x, slope):
     """1 where x > 0, else `slope`."""
-    return gradient * slope if x <= ZERO else gradient
+    return gradient if x > ZERO else gradient * slope
 
 
 @njit(**ARITHMETIC)

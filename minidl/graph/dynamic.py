@@ -112,9 +112,9 @@ def _sample(array):
 
 
 def _place():
-    """Return "file:line" of the nearest caller outside minidl."""
+    """Return "file:line" of the nearest caller outside minidl and NumPy."""
     frame = sys._getframe(1)
-    while frame and frame.f_globals.get("__name__", "").startswith("minidl."):
+    while frame and frame.f_globals.get("__name__", "").startswith(("minidl.", "numpy.")):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
 

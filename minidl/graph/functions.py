@@ -130,8 +130,8 @@ def dropout(x, p, generator):
     return apply(ops.dropout, x, p=p, generator=generator)
 
 
-def batch_norm(x, weight, bias, running_mean, running_var, momentum=0.1, eps=1e-5):
-    """Normalise each channel over the batch; the two running arrays follow, in place."""
+def batch_norm(x, weight, bias, running_mean, running_var, batches, training=True, momentum=0.1, eps=1e-5):
+    """Normalise each channel over the batch; in training the running arrays and count follow, in place."""
     return apply(
         ops.batch_norm,
         x,
@@ -139,6 +139,8 @@ def batch_norm(x, weight, bias, running_mean, running_var, momentum=0.1, eps=1e-
         bias,
         running_mean=running_mean,
         running_var=running_var,
+        batches=batches,
+        training=training,
         momentum=momentum,
         eps=eps,
     )

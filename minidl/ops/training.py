@@ -43,52 +43,59 @@ def _per_channel(v, x):
 class BatchNorm(Op):
     """Normalise each channel over the batch, then scale and shift: x (N, C, …), weight (C,), bias (C,).
 
-    y = weight · (x - mean) / √(variance + ε) + bias (Ioffe & Szegedy, arXiv:1502.03167, algorithm 1). The
-    running mean and variance, two arrays that are written to, follow with a momentum: running += momentum ·
-    (batch - running), where the running variance is the unbiased one, as in PyTorch.
+    y = weight · (x - mean) / √(variance + ε) + bias (Ioffe & Szegedy, arXiv:1502.03167, algorithm 1).
+
+    In training, mean and variance are the batch's, and those kept in the arrays `running_mean` and
+    `running_var` follow: running += momentum · (batch - running), with the unbiased variance, as in PyTorch;
+    `batches` counts. Otherwise they are the running ones.
     """
 
     name = "batch_norm"
     pure = False
 
-    def forward(self, x, weight, bias, running_mean, running_var, momentum=0.1, eps=1e-5):
+    def forward(
+        self, x, weight, bias, running_mean, running_var, batches, training=True, momentum=0.1, eps=1e-5
+    ):
         """Keep the normalised x, and by how much it was divided."""
-        axes, n = _over(x.shape), x.size // x.shape[1]
-        if n < 2:
-            raise ValueError(
-                f"batch normalisation needs more than one value per channel, got input {x.shape}"
-            )
-        mean = np.mean(x, axis=axes)
-        normal = x - _per_channel(mean, x.shape)
-        variance = np.mean(np.square(normal), axis=axes)
-        running_mean += momentum * (mean - running_mean)
-        running_var += momentum * (variance * (n / (n - 1)) - running_var)
+        if training:
+            n = x.size // x.shape[1]
+            if n < 2:
+                raise ValueError(f"training needs more than one value per channel, got input {x.shape}")
+            mean = np.mean(x, axis=_over(x.shape))
+            normal = x - _per_channel(mean, x.shape)
+            variance = np.mean(np.square(normal), axis=_over(x.shape))
+            running_mean += momentum * (mean - running_mean)
+            running_var += momentum * (variance * (n / (n - 1)) - running_var)
+            batches += 1
+        else:
+            normal = x - _per_channel(running_mean.astype(x.dtype, copy=False), x.shape)
+            variance = running_var.astype(x.dtype, copy=False)
         scale = 1 / np.sqrt(variance + x.dtype.type(eps))
         normal *= _per_channel(scale, x.shape)
         y = normal * _per_channel(weight, x.shape)
         y += _per_channel(bias, x.shape)
         return y, (normal, scale, weight)
 
-    def vjp(self, g, saved, needs, **params):
-        """The mean and the variance depend on every x, so two sums are taken out of its gradient."""
+    def vjp(self, g, saved, needs, training=True, **params):
+        """In training, mean and variance depend on every x, so two sums come out of its gradient."""
         normal, scale, weight = saved
         axes, n = _over(g.shape), g.size // g.shape[1]
         to_bias = np.sum(g, axis=axes)
         to_weight = np.sum(g * normal, axis=axes)
         gx = None
-        if needs[0]:
+        if needs[0] and training:
             gx = normal * _per_channel(-to_weight / n, g.shape)
             gx += g
             gx -= _per_channel(to_bias / n, g.shape)
             gx *= _per_channel(scale * weight, g.shape)
+        elif needs[0]:
+            gx = g * _per_channel(scale * weight, g.shape)
         return gx, to_weight, to_bias
 
     def shape(self, x, weight, bias, **params):
         """The same."""
         if len(x) < 2 or weight != x[1:2] or bias != x[1:2]:
-            raise ValueError(
-                f"input {x} must have channels second, as many as weight {weight} and bias {bias}"
-            )
+            raise ValueError(f"input {x} must have channels second, as many as weight {weight}, bias {bias}")
         return x
 
     def flops(self, x, weight, bias, **params):

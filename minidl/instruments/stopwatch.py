@@ -143,15 +143,16 @@ class Timings:
         """Return one row for each rung and workload; it prints as text and shows as HTML."""
         rows = []
         for workload in self.workloads:
-            for timing in self.of(workload):
+            for row, timing in enumerate(self.of(workload)):
+                first = "" if row else workload
                 if timing.skipped:
-                    rows.append((workload, timing.rung, timing.skipped, "", "", "", ""))
+                    rows.append((first, timing.rung, timing.skipped, "", "", "", ""))
                     continue
                 low, high = timing.quartiles
                 extra = f" (call {_time(timing.call)}, copies {_time(timing.copies)})" if timing.call else ""
                 rows.append(
                     (
-                        workload,
+                        first,
                         timing.rung,
                         _time(timing.median) + extra,
                         f"{_time(low)} – {_time(high)}",
@@ -253,7 +254,7 @@ class Table:
             "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
             for row in self.rows
         )
-        caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
+        caption = f'<p class="osi-caption">{html.escape(self.caption)}</p>' if self.caption else ""
         return (
             f'<table class="osi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{caption}'
         )

@@ -6,7 +6,7 @@ from minidl.instruments.style import INK, KERNEL, MODEL, describe, drawing, new_
 
 
 @drawing
-def draw(windows, reads, chosen: int, outputs: int, bandwidth: float):
+def draw(windows, reads, fetched, chosen: int, outputs: int, bandwidth: float):
     """Return two panels: reads per thread against the window, and least times at the chosen window.
 
     Parameters
@@ -14,6 +14,8 @@ def draw(windows, reads, chosen: int, outputs: int, bandwidth: float):
     windows : sequence of int
     reads : dict of str to sequence of int
         Kernel → global reads of its busiest thread, one count for each window.
+    fetched : dict of str to sequence of float
+        Kernel → global reads per output, on average.
     chosen : int
         Position in `windows` of the window shown on the right.
     outputs : int
@@ -38,7 +40,7 @@ def draw(windows, reads, chosen: int, outputs: int, bandwidth: float):
         xlabel="window", title="global reads per thread", xticks=windows[2:], ylim=(0, max(windows) * 1.25)
     )
 
-    times = {name: 4 * outputs * (counts[chosen] + 1) / bandwidth * 1e6 for name, counts in reads.items()}
+    times = {name: 4 * outputs * (counts[chosen] + 1) / bandwidth * 1e6 for name, counts in fetched.items()}
     most = 4 * outputs * (max(windows) + 1) / bandwidth * 1e6
     bars = right.barh(list(times), list(times.values()), color=[colors[name] for name in times], height=0.5)
     right.bar_label(bars, [f" {t:.0f} µs" for t in times.values()], color=INK)
@@ -53,4 +55,7 @@ def draw(windows, reads, chosen: int, outputs: int, bandwidth: float):
 if __name__ == "__main__":
     from figures.write import write
 
-    write(__file__, draw([2, 4], {"naive": [2, 4], "shared": [2, 2]}, 1, 10**7, 3.35e12))
+    reads = {"naive": [2, 4, 8], "shared": [2, 2, 2]}
+    write(
+        __file__, draw([2, 4, 8], reads, {"naive": [2, 4, 8], "shared": [1.0, 1.01, 1.03]}, 1, 10**7, 3.35e12)
+    )

@@ -1,7 +1,5 @@
 """How numba compiles the kernels of this layer for the CPU, and constants that do not widen float32."""
 
-import functools
-
 import numba
 import numpy as np
 
@@ -24,7 +22,6 @@ def on_one_thread(kernel):
     takes the two for one.)
     """
 
-    @functools.wraps(kernel)
     def run(*args):
         threads = numba.get_num_threads()
         numba.set_num_threads(1)
@@ -34,3 +31,13 @@ def on_one_thread(kernel):
             numba.set_num_threads(threads)
 
     return run
+
+
+def sized(kernel, elements, few=1_000_000):
+    """Return the way to run a parallel kernel on so many elements: on one thread where they are few.
+
+    Waking a thread that fell asleep takes some 50 µs on a small virtual machine. That is what a simple kernel
+    needs for half a million elements, and a single thread has done them by then. `few` is the number that one
+    thread does in 100 µs or so.
+    """
+    return kernel if elements >= few else on_one_thread(kernel)

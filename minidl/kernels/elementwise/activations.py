@@ -159,7 +159,7 @@ def sigmoid_backward(gradient, y, out=None):
 
 def tanh(x, out=None):
     """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) of every element, within 4 units in the last place."""
-    return run_flat(_tanh, out, x=x)
+    return run_flat(_tanh, out, few=400_000, x=x)
 
 
 def tanh_backward(gradient, y, out=None):

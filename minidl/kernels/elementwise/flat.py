@@ -4,6 +4,7 @@ import numpy as np
 
 from minidl.hardware.machine import is_on_gpu
 from minidl.kernels.arguments import check_floats, check_out
+from minidl.kernels.compiling import sized
 
 THREADS = 256  # per block, on the GPU
 
@@ -70,12 +71,13 @@ def fill(out, shape, dtype, run):
     return out
 
 
-def run_flat(kernel, out, *parameters, **inputs):
-    """Run a CPU kernel `(*inputs, *parameters, out)` over equal shapes, all flat."""
+def run_flat(kernel, out, *parameters, few=1_000_000, **inputs):
+    """Run a CPU kernel `(*inputs, *parameters, out)` over equal shapes, all flat; `few` as for `sized`."""
     *arrays, out = check_inputs(out, **inputs)
     first = arrays[0]
     flat = [np.ravel(array) for array in arrays]
     parameters = [first.dtype.type(value) for value in parameters]
+    kernel = sized(kernel, first.size, few)
     return fill(out, first.shape, first.dtype, lambda result: kernel(*flat, *parameters, result))
 
 

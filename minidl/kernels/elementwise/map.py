@@ -114,7 +114,7 @@ def sigmoid(x, out=None):
     ValueError
         If `x` is empty, or `out` has another shape or shares only a part of its memory with `x`.
     """
-    return run_flat(_sigmoid_vector, out, x=x)
+    return run_flat(_sigmoid_vector, out, few=400_000, x=x)
 
 
 @cuda.jit

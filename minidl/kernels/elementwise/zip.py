@@ -5,6 +5,7 @@ inputs, count as one long axis; two arrays of one shape are a single row, and th
 a zip is a fast map where one side stands still along the row: it is a constant there, read once.
 """
 
+import math
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from numba import njit, prange
 
 from minidl.hardware.cuda import cuda
 from minidl.hardware.machine import GPU, is_on_gpu
-from minidl.kernels.compiling import PARALLEL, SERIAL, ZERO, on_one_thread
+from minidl.kernels.compiling import PARALLEL, SERIAL, ZERO, on_one_thread, sized
 from minidl.kernels.elementwise.flat import (
     THREADS,
     blocks_for,
@@ -120,6 +121,7 @@ def _run_rows(kernel, a, b, out):
         shape, a_strides, b_strides = merge_axes(result_shape, a_strides, b_strides)
     if a_strides[-1] == 0:  # adding goes either way, and the kernel knows a b that stands still
         a, a_strides, b, b_strides = b, b_strides, a, a_strides
+    kernel = sized(kernel, math.prod(result_shape))
     return fill(out, result_shape, a.dtype, lambda flat: kernel(a, a_strides, b, b_strides, shape, flat))
 
 

@@ -25,7 +25,7 @@ lessons: .venv/installed ## make the students' handouts from the solutions
 	@$(RUN) -m lessons.handout
 
 bench: .venv/installed ## time every kernel on this machine
-	@$(RUN) -m minidl.instruments.stopwatch
+	@$(RUN) -m minidl bench $(ARGS)
 
 offline: .venv/installed ## build a book that needs no network to be read into _build/offline (needs npm)
 	@$(RUN) book/build.py offline

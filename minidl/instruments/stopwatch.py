@@ -143,16 +143,13 @@ class Timings:
         """Return one row for each rung and workload; it prints as text and shows as HTML."""
         rows = []
         for workload in self.workloads:
-            for row, timing in enumerate(self.of(workload)):
-                first = "" if row else workload
-                if timing.skipped:
-                    rows.append((first, timing.rung, timing.skipped, "", "", "", ""))
-                    continue
+            timed = [timing for timing in self.of(workload) if timing.seconds]
+            for row, timing in enumerate(timed):
                 low, high = timing.quartiles
                 extra = f" (call {_time(timing.call)}, copies {_time(timing.copies)})" if timing.call else ""
                 rows.append(
                     (
-                        first,
+                        "" if row else workload,
                         timing.rung,
                         _time(timing.median) + extra,
                         f"{_time(low)} – {_time(high)}",
@@ -162,7 +159,20 @@ class Timings:
                     )
                 )
         head = (self.ladder, "rung", "median", "quartiles", "GB/s", "GFLOP/s", "share of roof")
-        return Table(head, tuple(rows), self.source())
+        return Table(head, tuple(rows), "\n".join([*self.left_out(), self.source()]))
+
+    def left_out(self) -> list[str]:
+        """Return one line for each reason why something was not timed, with what it kept out."""
+        reasons: dict[str, list[Timing]] = {}
+        for timing in self.results:
+            if not timing.seconds:
+                reasons.setdefault(timing.skipped, []).append(timing)
+        lines = []
+        for reason, timings in reasons.items():
+            rungs = list(dict.fromkeys(timing.rung for timing in timings))
+            where = "" if len(timings) == len(rungs) * len(self.workloads) else f" on {timings[0].workload}"
+            lines.append(f"{', '.join(rungs)}{where}: {reason}")
+        return lines
 
     def __str__(self):
         return str(self.table())
@@ -246,7 +256,8 @@ class Table:
         text = [
             "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
-        return "\n".join([text[0], "  ".join("-" * w for w in widths), *text[1:], self.caption])
+        table = [text[0], "  ".join("-" * w for w in widths), *text[1:]] if self.rows else []
+        return "\n".join([*table, self.caption])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in self.head)
@@ -254,10 +265,9 @@ class Table:
             "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
             for row in self.rows
         )
-        caption = f'<p class="osi-caption">{html.escape(self.caption)}</p>' if self.caption else ""
-        return (
-            f'<table class="osi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{caption}'
-        )
+        table = f'<table class="osi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        lines = (f'<p class="osi-caption">{html.escape(line)}</p>' for line in self.caption.splitlines())
+        return (table if self.rows else "") + "".join(lines)
 
 
 def compare(

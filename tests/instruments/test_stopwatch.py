@@ -58,7 +58,14 @@ def test_too_slow_is_left_out_with_its_estimate():
     timings = compare(ladder(rung), {"long": (np.ones(1_000_000, np.float32),)}, budget=0.01)
     assert timings["slow", "long"].skipped.startswith("not timed: it would take about")
     assert not timings["slow", "long"].seconds
-    assert "it would take about" in str(timings)
+    assert str(timings).startswith("slow: not timed: it would take about")
+
+
+def test_what_was_left_out_is_said_once_for_each_reason():
+    left_out = Timing("a", "cpu", "w", skipped="too slow"), Timing("b", "cpu", "w", skipped="too slow")
+    timings = Timings("t", (*left_out, Timing("c", "cpu", "w", (1.0,)), Timing("c", "cpu", "v", (1.0,))))
+    assert timings.left_out() == ["a, b on w: too slow"]
+    assert "a, b on w: too slow" in timings._repr_html_()
 
 
 @pytest.mark.skipif(Device("cuda").available, reason="this machine has a GPU")

@@ -31,3 +31,8 @@ window.FontAwesomeConfig = { autoReplaceSvg: 'nest' };
 
 // A browser lets no page from a folder read another, so the search shows what it finds without excerpts there.
 if (location.protocol === 'file:') window.fetch = () => Promise.resolve(new Response(''));
+
+// What a fold is called is written on it; a second name beside that would contradict it.
+document.addEventListener('DOMContentLoaded', () => {
+  document.querySelectorAll('summary[aria-label]').forEach((fold) => fold.removeAttribute('aria-label'));
+});

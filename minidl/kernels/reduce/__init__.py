@@ -1,4 +1,4 @@
-"""Reduce: many numbers become one. Read `sum`, the ladder, then `max` and `mean`; `axes` they share."""
+"""Reduce: many numbers become one. Read `sum`, the ladder, with `sum_cuda`, then `max`, `mean`; `axes` they share."""
 
 from minidl.kernels.reduce.max import (
     MAX_LADDER,
@@ -8,7 +8,8 @@ from minidl.kernels.reduce.max import (
     reduce_max_reference,
 )
 from minidl.kernels.reduce.mean import reduce_mean, reduce_mean_cuda, reduce_mean_reference
-from minidl.kernels.reduce.sum import SUM_LADDER, reduce_sum, reduce_sum_cuda, reduce_sum_reference
+from minidl.kernels.reduce.sum import SUM_LADDER, reduce_sum, reduce_sum_reference
+from minidl.kernels.reduce.sum_cuda import reduce_sum_cuda
 
 LADDER = SUM_LADDER
 

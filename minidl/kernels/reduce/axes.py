@@ -12,6 +12,7 @@ BLOCK = 4096  # numbers that one CPU task takes: 64 for each of 64 running resul
 ROWS = 64  # numbers for one running result, where a row of results runs down the columns
 TILE = 1024  # columns in such a row: their results stay in the L1 cache
 THREADS = 256  # per block, on the GPU
+WARPS = THREADS // 32
 EACH = 16  # numbers that one GPU thread takes before the tree begins
 
 

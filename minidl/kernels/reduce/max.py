@@ -215,8 +215,19 @@ def _once(n, m, itemsize=4):
     return (n + m) * itemsize
 
 
-def _comparisons(n, m):
-    return n - m
+def _none(n, m):
+    return 0  # comparisons, but not one operation
+
+
+def _tree_bytes(n, m, itemsize=4):
+    """Each thread starts from its block's first number; what a block leaves is written and read again."""
+    values, each = n, n // m
+    while True:
+        each = -(-each // (THREADS * EACH))
+        values += m * each * THREADS
+        if each == 1:
+            return (values + m) * itemsize
+        values += 2 * m * each
 
 
 MAX_LADDER = Ladder(
@@ -230,7 +241,7 @@ MAX_LADDER = Ladder(
             callable=reduce_max_reference,
             lesson="The specification: NumPy, whose own C code is vectorised by hand.",
             bytes=_once,
-            flops=_comparisons,
+            flops=_none,
         ),
         Rung(
             name="python loops",
@@ -238,7 +249,7 @@ MAX_LADDER = Ladder(
             callable=reduce_max_python,
             lesson="One comparison after another.",
             bytes=_once,
-            flops=_comparisons,
+            flops=_none,
         ),
         Rung(
             name="numba loop",
@@ -246,7 +257,7 @@ MAX_LADDER = Ladder(
             callable=reduce_max_loop,
             lesson="Compiled; because of NaN the order of comparisons matters, and the compiler keeps to it.",
             bytes=_once,
-            flops=_comparisons,
+            flops=_none,
             pure_numba=True,
         ),
         Rung(
@@ -256,7 +267,7 @@ MAX_LADDER = Ladder(
             lesson="The bits of floats, read as integers, are in order; and integers may be compared in "
             "any order.",
             bytes=_once,
-            flops=_comparisons,
+            flops=_none,
             pure_numba=True,
         ),
         Rung(
@@ -265,7 +276,7 @@ MAX_LADDER = Ladder(
             callable=reduce_max,
             lesson="The maximum of blocks on all cores, then the maximum of those.",
             bytes=_once,
-            flops=_comparisons,
+            flops=_none,
             pure_numba=True,
         ),
         Rung(
@@ -274,7 +285,7 @@ MAX_LADDER = Ladder(
             callable=partial(reduce_max_cuda, rung="columns"),
             lesson="A thread per result: good for many short columns, hopeless for one long row.",
             bytes=_once,
-            flops=_comparisons,
+            flops=_none,
             kernel=reduce_max_columns_kernel,
         ),
         Rung(
@@ -282,8 +293,8 @@ MAX_LADDER = Ladder(
             device="cuda",
             callable=partial(reduce_max_cuda, rung="strided"),
             lesson="Several numbers per thread, then a tree in shared memory.",
-            bytes=_once,
-            flops=_comparisons,
+            bytes=_tree_bytes,
+            flops=_none,
             kernel=reduce_max_strided_kernel,
         ),
     ),

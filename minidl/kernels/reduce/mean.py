@@ -6,7 +6,8 @@ from minidl.hardware.cuda import cuda
 from minidl.hardware.machine import GPU, is_on_gpu
 from minidl.kernels.arguments import check_floats
 from minidl.kernels.reduce.axes import THREADS
-from minidl.kernels.reduce.sum import reduce_sum, reduce_sum_cuda, reduce_sum_reference
+from minidl.kernels.reduce.sum import reduce_sum, reduce_sum_reference
+from minidl.kernels.reduce.sum_cuda import reduce_sum_cuda
 
 
 def reduce_mean(x, axis=None, keepdims=False, out=None):

@@ -14,21 +14,16 @@ from functools import partial
 import numpy as np
 from numba import njit, prange
 
-from minidl.hardware.cuda import cuda
-from minidl.hardware.machine import GPU
 from minidl.kernels.compiling import PARALLEL, REORDER, SERIAL
 from minidl.kernels.ladder import Ladder, Rung
-from minidl.kernels.reduce.axes import (
-    EACH,
-    THREADS,
-    TILE,
-    example,
-    launch_columns,
-    launch_tree,
-    reduce_on_cpu,
-    reduce_on_gpu,
-    sizes,
-    tree,
+from minidl.kernels.reduce.axes import EACH, THREADS, TILE, WARPS, example, reduce_on_cpu, sizes, tree
+from minidl.kernels.reduce.sum_cuda import (
+    reduce_sum_atomic_kernel,
+    reduce_sum_cuda,
+    reduce_sum_interleaved_kernel,
+    reduce_sum_sequential_kernel,
+    reduce_sum_strided_kernel,
+    reduce_sum_warp_kernel,
 )
 
 
@@ -164,119 +159,6 @@ def reduce_sum(x, axis=None, keepdims=False, out=None):
     return reduce_on_cpu(tree(_sum_blocks), x, axis, keepdims, out)
 
 
-# ------------------------------------------------------------------------------------------ CUDA
-
-
-@cuda.jit
-def reduce_sum_atomic_kernel(x, n, inner, out):
-    """One thread per number, all of which add to the same few results; `out` starts at 0."""
-    i = cuda.grid(1)
-    if i < x.size:
-        cuda.atomic.add(out, i // (n * inner) * inner + i % inner, x[i])
-
-
-@cuda.jit
-def reduce_sum_interleaved_kernel(x, n, inner, blocks, out):
-    """One thread per number; in the tree every second thread rests, then three of four, and so on."""
-    sums = cuda.shared.array(THREADS, x.dtype)
-    t = cuda.threadIdx.x
-    row, k = cuda.blockIdx.x // blocks, cuda.blockIdx.x % blocks * THREADS + t
-    sums[t] = x[row // inner * n * inner + k * inner + row % inner] if k < n else x.dtype.type(0)
-    cuda.syncthreads()
-    step = 1
-    while step < THREADS:
-        if t % (2 * step) == 0:
-            sums[t] += sums[t + step]
-        cuda.syncthreads()
-        step *= 2
-    if t == 0:
-        out[cuda.blockIdx.x] = sums[0]
-
-
-@cuda.jit
-def reduce_sum_sequential_kernel(x, n, inner, blocks, out):
-    """The same tree, folded from the far end: the threads at work are neighbours."""
-    sums = cuda.shared.array(THREADS, x.dtype)
-    t = cuda.threadIdx.x
-    row, k = cuda.blockIdx.x // blocks, cuda.blockIdx.x % blocks * THREADS + t
-    sums[t] = x[row // inner * n * inner + k * inner + row % inner] if k < n else x.dtype.type(0)
-    cuda.syncthreads()
-    step = THREADS // 2
-    while step > 0:
-        if t < step:
-            sums[t] += sums[t + step]
-        cuda.syncthreads()
-        step //= 2
-    if t == 0:
-        out[cuda.blockIdx.x] = sums[0]
-
-
-@cuda.jit
-def reduce_sum_strided_kernel(x, n, inner, blocks, out):
-    """Each thread first adds up `EACH` numbers, a block's width apart, and only then comes the tree."""
-    sums = cuda.shared.array(THREADS, x.dtype)
-    t = cuda.threadIdx.x
-    row, first = cuda.blockIdx.x // blocks, cuda.blockIdx.x % blocks * THREADS * EACH + t
-    start = row // inner * n * inner + row % inner
-    total = x.dtype.type(0)
-    for k in range(first, min(n, first + THREADS * EACH), THREADS):
-        total += x[start + k * inner]
-    sums[t] = total
-    cuda.syncthreads()
-    step = THREADS // 2
-    while step > 0:
-        if t < step:
-            sums[t] += sums[t + step]
-        cuda.syncthreads()
-        step //= 2
-    if t == 0:
-        out[cuda.blockIdx.x] = sums[0]
-
-
-@cuda.jit
-def reduce_sum_columns_kernel(x, n, inner, out):
-    """One thread per result: neighbouring threads walk down neighbouring columns."""
-    i = cuda.grid(1)
-    if i < out.size:
-        start = i // inner * n * inner + i % inner
-        total = x[start]
-        for k in range(1, n):
-            total += x[start + k * inner]
-        out[i] = total
-
-
-def _launch_atomic(x, outer, n, inner, machine):
-    result = machine.upload(np.zeros(outer * inner, x.dtype))
-    machine.launch(reduce_sum_atomic_kernel, -(-x.size // THREADS), THREADS, x, n, inner, result)
-    return result
-
-
-CUDA_RUNGS = {
-    "atomic": _launch_atomic,
-    "interleaved": launch_tree(reduce_sum_interleaved_kernel, THREADS),
-    "sequential": launch_tree(reduce_sum_sequential_kernel, THREADS),
-    "strided": launch_tree(reduce_sum_strided_kernel, THREADS * EACH),
-    "columns": launch_columns(reduce_sum_columns_kernel),
-}
-
-
-def reduce_sum_cuda(x, axis=None, keepdims=False, out=None, machine=GPU, rung=None):
-    """`reduce_sum` on the GPU.
-
-    Parameters
-    ----------
-    rung : {"atomic", "interleaved", "sequential", "strided", "columns"}, optional
-        By default "strided", and "columns" for an axis that is not the last.
-    """
-    if rung is not None and rung not in CUDA_RUNGS:
-        raise ValueError(f"rung must be one of {', '.join(CUDA_RUNGS)}, got {rung!r}")
-
-    def run(x, outer, n, inner, machine):
-        return CUDA_RUNGS[rung or ("strided" if inner == 1 else "columns")](x, outer, n, inner, machine)
-
-    return reduce_on_gpu(run, x, axis, keepdims, out, machine)
-
-
 # ------------------------------------------------------------------------------------------ the ladder
 
 
@@ -289,15 +171,31 @@ def _additions(n, m):
     return n - m
 
 
+def _tree_flops(per_block, per_number, per_thread_block):
+    """Additions on every floor: for the numbers that come in, and for each block of threads."""
+
+    def count(n, m):
+        additions, each = 0, n // m
+        while True:
+            blocks = -(-each // per_block)
+            additions += m * (each * per_number + blocks * per_thread_block)
+            if blocks == 1:
+                return additions
+            each = blocks
+
+    return count
+
+
 def _tree_bytes(per_block):
     """What one thread block leaves is written, and read again by the next floor."""
 
     def count(n, m, itemsize=4):
         values, each = n, n // m
-        while each > 1:
+        while True:
             each = -(-each // per_block)
-            values += m * each * (2 if each > 1 else 1)
-        return values * itemsize
+            if each == 1:
+                return (values + m) * itemsize
+            values += 2 * m * each
 
     return count
 
@@ -377,7 +275,7 @@ SUM_LADDER = Ladder(
             lesson="A tree in shared memory. The threads at work are spread out, so that no warp is ever "
             "free to go.",
             bytes=_tree_bytes(THREADS),
-            flops=_additions,
+            flops=_tree_flops(THREADS, 0, THREADS - 1),
             kernel=reduce_sum_interleaved_kernel,
         ),
         Rung(
@@ -387,7 +285,7 @@ SUM_LADDER = Ladder(
             lesson="The same tree, folded from the far end: whole warps finish early, and banks do not "
             "conflict.",
             bytes=_tree_bytes(THREADS),
-            flops=_additions,
+            flops=_tree_flops(THREADS, 0, THREADS - 1),
             kernel=reduce_sum_sequential_kernel,
         ),
         Rung(
@@ -397,8 +295,17 @@ SUM_LADDER = Ladder(
             lesson="Each thread adds up several numbers before the tree: most additions need no barrier at "
             "all.",
             bytes=_tree_bytes(THREADS * EACH),
-            flops=_additions,
+            flops=_tree_flops(THREADS * EACH, 1, THREADS - 1),
             kernel=reduce_sum_strided_kernel,
+        ),
+        Rung(
+            name="cuda warp",
+            device="cuda",
+            callable=partial(reduce_sum_cuda, rung="warp"),
+            lesson="A warp needs no shared memory for its part of the tree: registers are handed on.",
+            bytes=_tree_bytes(THREADS * EACH),
+            flops=_tree_flops(THREADS * EACH, 1, 5 * THREADS + WARPS - 1),
+            kernel=reduce_sum_warp_kernel,
         ),
     ),
 )

@@ -42,9 +42,10 @@ def cells(axes, x, y, values, *, size=1.0, fills=None, strength=0.28, edge=MUTED
 
 
 def matrix(axes, x, y, rows, *, size=1.0, fills=None, **style):
-    """Draw rows of boxes with their upper left corner at (x, y); `fills` has one colour or None per box."""
+    """Draw rows of boxes, numbers or texts, from (x, y); `fills` has one colour or None for each box."""
     for i, row in enumerate(rows):
-        cells(axes, x, y + i * size, row, size=size, fills=fills[i] if fills is not None else None, **style)
+        texts = [value if isinstance(value, str) else number(value) for value in row]
+        cells(axes, x, y + i * size, texts, size=size, fills=fills[i] if fills is not None else None, **style)
 
 
 @drawing
@@ -117,3 +118,8 @@ def frame(axes, x, y, width, height, *, color=INK, text="", dashed=False, fill=P
 def number(value, digits=3) -> str:
     """Write a number as short as a box needs it: at most `digits` significant digits, no trailing zeros."""
     return f"{value:.{digits}g}".replace("-", "−")
+
+
+def bracketed(value) -> str:
+    """Write a number that follows an operator: in brackets if it is negative."""
+    return f"({number(value)})" if value < 0 else number(value)

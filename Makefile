@@ -36,8 +36,10 @@ set-repository: .venv/installed ## change the repository's address everywhere: U
 clean: ## remove everything that was built; .venv stays
 	rm -rf _build
 
-# Set-up: again when the requirements change, and when the folder was moved (.venv holds absolute paths).
-.venv/installed: requirements.txt pyproject.toml $(shell [ "$$(cat .venv/installed 2>/dev/null)" = "$(CURDIR)" ] || echo moved)
+# Set-up: again when the requirements or the packages change, and when the folder was moved, for .venv holds
+# absolute paths.
+MOVED = $(shell [ "$$(cat .venv/installed 2>/dev/null)" = "$(CURDIR)" ] || echo moved)
+.venv/installed: requirements.txt pyproject.toml $(wildcard */__init__.py) $(MOVED)
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed, and none was found."; exit 1; }
 	@echo "Setting up .venv (a few minutes the first time) …"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \

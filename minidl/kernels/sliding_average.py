@@ -77,9 +77,9 @@ def sliding_average_loops(a, window, out=None):
 def sliding_average_cumulative(a, window, out=None):
     """Rung 3: a window's sum is the difference of two running sums.
 
-    The classic shortcut, and wrong in float32: of n values around 1/2 the running sum grows to n/2, where
-    neighbouring float32 numbers lie n/2 · 2⁻²³ apart. For n = 10 million that is 0.6, and with window 2 the
-    averages, which should be around 1/2, are off by up to 0.25. A NaN stays in the running sum for good.
+    The classic shortcut, and wrong in float32: the running sum of 10 million values from 0 to 1 grows to
+    5 million, where neighbouring float32 numbers lie 1/2 apart. So values are added as 0, 1/2 or 1, and with
+    window 2 the averages are off by up to 0.25. A NaN stays in the running sum for good.
     """
     a, window, out = _checked(a, window, out)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -450,20 +450,29 @@ def _best_flops(n, window):
 
 
 def _shared_reads(n, window):
+    """Values that the blocks read: a tile and a halo each, for every piece of the window."""
     outputs = n - window + 1
     blocks, pieces = -(-outputs // THREADS), -(-window // (THREADS + 1))
     return pieces * outputs + blocks * (window - pieces)
 
 
-def _cuda_doubling_bytes(n, window, itemsize=4):
+def _doubling_work(n, window):
+    """Values that the doubling kernels move through global memory, and the operations they do."""
     digits = _digits_left(window)
-    size = window >> digits
-    values = _shared_reads(n, size) + (n - size + 1)
-    for digit in reversed(range(digits)):
+    first = window >> digits
+    outputs = n - first + 1
+    blocks, reads = -(-outputs // THREADS), _shared_reads(n, first)
+    moved, operations = reads + outputs, reads
+    size = 1
+    for digit in reversed(range(window.bit_length() - 1)):
         odd = window >> digit & 1
         size = 2 * size + odd
-        values += (n - size + 1) * (3 + odd)
-    return values * itemsize
+        if size <= first:  # in shared memory, halo included
+            operations += (outputs + blocks * (first - size)) * (1 + odd)
+        else:  # in global memory
+            moved += (n - size + 1) * (3 + odd)
+            operations += (n - size + 1) * (1 + 2 * odd)
+    return moved, operations
 
 
 LADDER = Ladder(
@@ -543,8 +552,8 @@ LADDER = Ladder(
             callable=partial(sliding_average_cuda, rung="doubling"),
             lesson="Doubling inside the tile, a barrier before every step: about log₂(window) additions per "
             "output instead of window.",
-            bytes=_cuda_doubling_bytes,
-            flops=lambda n, window: n + (n - window + 1) * (window.bit_length() + window.bit_count() - 2),
+            bytes=lambda n, window, itemsize=4: _doubling_work(n, window)[0] * itemsize,
+            flops=lambda n, window: _doubling_work(n, window)[1],
             kernel=sliding_average_doubling_kernel,
         ),
     ),

@@ -1,7 +1,8 @@
-"""Reads what a kernel became: its PTX, line by line beside the Python, and the registers it needs. No GPU needed.
+"""Reads what a kernel became: its PTX, line by line beside the Python, and the registers it needs. No GPU
+needed.
 
-PTX is the assembly language of NVIDIA's virtual machine. numba compiles a kernel to it anywhere; `ptxas`, which
-turns PTX into a real GPU's instructions, tells how many registers and how much memory that takes.
+PTX is the assembly language of NVIDIA's virtual machine. numba compiles a kernel to it anywhere; `ptxas`,
+which turns PTX into a real GPU's instructions, tells how many registers and how much memory that takes.
 """
 
 from __future__ import annotations
@@ -112,8 +113,10 @@ class Ptx:
         Returns
         -------
         Counter
-            Under full names ("ld.global.f32"), under every prefix of them ("ld.global", "ld"), and under three
-            keys of our own: "fma" (all fused multiply-adds), "f64" (arithmetic in double precision, conversions
+            Under full names ("ld.global.f32"), under every prefix of them ("ld.global", "ld"), and under
+            three
+            keys of our own: "fma" (all fused multiply-adds), "f64" (arithmetic in double precision,
+            conversions
             included) and "all".
         """
         counts: Counter = Counter()
@@ -160,7 +163,8 @@ def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
     ----------
     kernel : `@cuda.jit` function
     *args
-        What it would be launched with, as examples: arrays, numbers, tuples. numba types (`float32[::1]`) do too.
+        What it would be launched with, as examples: arrays, numbers, tuples. numba types (`float32[::1]`) do
+        too.
     cc : tuple of int
         Compute capability: (7, 5) for a T4, (9, 0) for an H100 or H200.
 
@@ -245,7 +249,7 @@ def occupancy(block: int, registers: int, shared: int, cc=(7, 5)) -> Occupancy:
     return Occupancy(blocks, blocks * warps, blocks * warps / most_warps, limit)
 
 
-# -- compiling without a GPU -----------------------------------------------------------------------------------
+# -- compiling without a GPU ---------------------------------------------------------------------------------
 
 
 def _type_of(name, value):
@@ -262,7 +266,8 @@ def _type_of(name, value):
 def _pretend_device(cc):
     """While a kernel compiles: device functions ask the current device for its capability; answer for it.
 
-    They also keep what they compiled; what they compile here is forgotten afterwards, because it is not meant for
+    They also keep what they compiled; what they compile here is forgotten afterwards, because it is not meant
+    for
     the GPU of this machine. They get line numbers, which by default only the kernel has.
     """
     from numba.cuda import dispatcher
@@ -309,11 +314,11 @@ def _source(function):
     return [line.rstrip("\n") for line in lines], first
 
 
-# -- ptxas -----------------------------------------------------------------------------------------------------
+# -- ptxas ---------------------------------------------------------------------------------------------------
 
 
 def find_ptxas() -> Path | None:
-    """Return the path of `ptxas`, from the wheel `nvidia-cuda-nvcc-cu12` or the system; None if there is none."""
+    """Return the path of `ptxas`, from the wheel nvidia-cuda-nvcc-cu12 or the system, or None."""
     try:
         wheel = importlib.util.find_spec("nvidia.cuda_nvcc")
     except ModuleNotFoundError:

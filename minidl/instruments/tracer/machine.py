@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.instruments.tracer.trace import Trace, trace
+from minidl.instruments.tracer.record import Trace
+from minidl.instruments.tracer.trace import trace
 from minidl.instruments.tracer.values import poison
 
 

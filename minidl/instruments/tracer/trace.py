@@ -1,131 +1,71 @@
-"""`trace` runs a `@cuda.jit` kernel thread by thread on the CPU; the `Trace` it returns says what every thread did."""
+"""`trace` runs a `@cuda.jit` kernel thread by thread on the CPU, and tells what every thread did."""
 
 from __future__ import annotations
 
-import operator
-import os
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
-from minidl.hardware.machine import is_on_gpu
-from minidl.instruments.tracer.findings import Finding, Judge
-from minidl.instruments.tracer.memory import GLOBAL, SHARED, Memory, UnsupportedKernel
-from minidl.instruments.tracer.rewrite import Program, kernel_function
+from minidl.instruments.tracer import villain
+from minidl.instruments.tracer.arguments import (
+    arrays_in,
+    bind,
+    check_arguments,
+    check_dim,
+    check_whole,
+    copies,
+)
+from minidl.instruments.tracer.arrays import GLOBAL
+from minidl.instruments.tracer.findings import Finding, seen_while_running
+from minidl.instruments.tracer.judge import Judge
+from minidl.instruments.tracer.memory import Memory
+from minidl.instruments.tracer.program import Program, kernel_function
+from minidl.instruments.tracer.record import Trace
 from minidl.instruments.tracer.schedule import Dim3, InOrder, Launch, Villain
-from minidl.instruments.tracer.values import Arithmetic, number
+from minidl.instruments.tracer.values import Arithmetic
+from minidl.instruments.tracer.warps import advice, warp_requests
 
-LIMIT = 5_000_000  # accesses: about 10 s and 0.5 GB
-
-
-class Count(NamedTuple):
-    """How often something happened: in all, and for the busiest thread."""
-
-    total: int
-    max_per_thread: int
-
-
-@dataclass
-class Trace:
-    """What a launch did, thread by thread.
-
-    Attributes
-    ----------
-    kernel : str
-        The kernel's name.
-    file : str
-    source : dict
-        Line number → text, of the kernel and of the device functions it calls.
-    grid, block : Dim3
-    schedule, seed : str, int
-    flops : int
-        Floating-point operations (see `values.Arithmetic`).
-    findings : list of Finding
-        What is wrong, worst first.
-    """
-
-    kernel: str
-    file: str
-    source: dict
-    grid: Dim3
-    block: Dim3
-    schedule: str
-    seed: int
-    flops: int
-    columns: dict = field(repr=False)
-    arrays: list = field(repr=False)
-    sites: list = field(repr=False)
-    findings: list[Finding]
-
-    def counts(self) -> dict[str, Count]:
-        """Return the number of accesses by sort.
-
-        Returns
-        -------
-        dict
-            "global_reads", "global_writes", "shared_reads", "shared_writes", "atomics", "barriers", each with
-            `.total` and `.max_per_thread`. `x[i] += v` is one read and one write, an atomic is neither, a
-            barrier counts once for each thread that reaches it, and local arrays are not counted.
-        """
-        whats = np.array([site.what for site in self.sites])
-        what = whats[self.columns["site"] & 0xFFFF]
-        spaces = np.array([row.space for row in self.arrays] + [""])
-        space = spaces[self.columns["array"]]
-        wanted = {
-            "global_reads": (what == "read") & (space == GLOBAL),
-            "global_writes": (what == "write") & (space == GLOBAL),
-            "shared_reads": (what == "read") & (space == SHARED),
-            "shared_writes": (what == "write") & (space == SHARED),
-            "atomics": what == "atomic",
-            "barriers": what == "barrier",
-        }
-        counts = {}
-        for name, chosen in wanted.items():
-            threads = self.columns["thread"][chosen]
-            counts[name] = Count(len(threads), int(np.bincount(threads).max()) if len(threads) else 0)
-        return counts
-
-    @cached_property
-    def bytes(self) -> int:
-        """Bytes that the threads ask of global memory: one element per read or write, two per atomic."""
-        sizes = np.array([row.itemsize if row.space == GLOBAL else 0 for row in self.arrays] + [0])
-        whats = np.array([{"read": 1, "write": 1, "atomic": 2}.get(site.what, 0) for site in self.sites])
-        return int((sizes[self.columns["array"]] * whats[self.columns["site"] & 0xFFFF]).sum())
-
-    @property
-    def intensity(self) -> float:
-        """Floating-point operations per byte of global memory."""
-        return self.flops / self.bytes if self.bytes else float("inf")
-
-    def __len__(self):
-        return len(self.columns["site"])
+LIMIT = 5_000_000  # accesses: some 15 s and 0.5 GB
 
 
 def trace(
-    kernel, grid, block, *args, schedule="in-order", seed=0, copy=False, shared=0, limit=LIMIT
+    kernel,
+    grid,
+    block,
+    *args,
+    schedule="in-order",
+    seed=0,
+    copy=False,
+    shared=0,
+    limit=LIMIT,
+    without_barriers=(),
 ) -> Trace:
     """Run a CUDA kernel on the CPU, thread by thread, with real values, and record every access.
 
-    Like a launch it changes the arrays it is given. It needs no GPU and does not use one.
+    Like a launch it changes the arrays it is given. It needs no GPU, and uses none where there is one.
 
     Parameters
     ----------
     kernel : `@cuda.jit` function
     grid, block : int or tuple of up to three int
-        Blocks in the grid; threads in a block (at most 1,024).
+        Blocks in the grid; threads in a block, at most 1,024.
     *args
-        The kernel's arguments: NumPy arrays, numbers, or tuples of those.
+        What the kernel takes: NumPy arrays, numbers, tuples of those.
     schedule : {"in-order", "adversarial"}
-        Which thread goes next: one after the other, or in an order drawn from `seed` that tries to do harm.
+        Which thread goes next. "in-order": thread 0 until it has to wait, then thread 1, …, block after
+        block.
+        "adversarial": if the kernel has a race, the first order from `seed` on that makes its answer wrong,
+        if
+        one is found (`Trace.seed`, `Trace.harm`).
     seed : int
     copy : bool
-        Work on copies, and leave the caller's arrays as they were.
+        Work on copies; the caller's arrays stay as they were.
     shared : int
         Bytes of dynamic shared memory.
     limit : int
-        The most accesses to follow.
+        Stop after this many accesses.
+    without_barriers : iterable of int
+        Source lines whose `syncthreads()` is left out, to see what it is for.
 
     Returns
     -------
@@ -134,150 +74,136 @@ def trace(
     Raises
     ------
     TypeError, ValueError
-        If an argument cannot be launched with; the message names it.
+        If something cannot be launched with; the message names the argument.
     UnsupportedKernel
         If the kernel uses something that the tracer does not know; the message names it, and the line.
     LimitReached
-        If the launch is larger than `limit`.
+        If the launch makes more accesses than `limit`.
     """
     function = kernel_function(kernel)
-    grid, block = _dim3("grid", grid), _dim3("block", block)
-    if block.size > 1024 or block.z > 64:
-        raise ValueError(
-            f"block must have at most 1024 threads (64 along z), got {block.x} × {block.y} × {block.z}"
-        )
-    if grid.y > 65535 or grid.z > 65535:
-        raise ValueError(f"grid must have at most 65535 blocks along y and z, got {grid.y} and {grid.z}")
+    grid, block = check_dim("grid", grid), check_dim("block", block)
     if schedule not in ("in-order", "adversarial"):
         raise ValueError(f"schedule must be 'in-order' or 'adversarial', got {schedule!r}")
-    seed, shared, limit = _whole("seed", seed), _whole("shared", shared), _whole("limit", limit)
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    required = len(names) - len(function.__defaults__ or ())
-    if not required <= len(args) <= len(names):
-        raise TypeError(
-            f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), got {len(args)}"
-        )
-    _check_arguments(names, args)
-
-    arithmetic = Arithmetic()
-    memory = Memory(arithmetic)
-    program = Program(kernel, arithmetic, memory)
+    seed, shared, limit = (
+        check_whole("seed", seed),
+        check_whole("shared", shared),
+        check_whole("limit", limit),
+    )
+    args = check_arguments(function, args)
+    without_barriers = _check_lines(kernel, without_barriers)
     if copy:
-        args = _copies(args)
-    policy = InOrder() if schedule == "in-order" else Villain(seed)
-    bound = _bind(memory, names, args)
-    with np.errstate(all="ignore"):
-        Launch(program, memory, grid, block, bound, policy, shared, limit).run()
-    columns = memory.accesses.columns()
-    judge = Judge(columns, memory.arrays, program.sites, grid_dim=grid, block_dim=block)
-    findings = judge.races() + judge.seen(memory.problems) + judge.uninitialised() + judge.unwritten()
+        args = copies(args)
+    run = _Run(kernel, grid, block, shared, limit, without_barriers)
+    harm = ""
+    if schedule == "adversarial":
+        rehearsal = run(InOrder(), copies(args))
+        if rehearsal.complete and rehearsal.judge.races():
+            names = function.__code__.co_varnames
+
+            def attempt(policy):
+                twins = copies(args)
+                result = run(policy, twins)
+                return dict(arrays_in(names[: len(twins)], twins)), result.steps
+
+            seed, harm = villain.find_bad_order(attempt, rehearsal.judge.writers_collide, seed, limit)
+    result = run(InOrder() if schedule == "in-order" else Villain(seed), args)
     return Trace(
-        function.__name__,
-        os.fspath(program.file),
-        program.source,
-        grid,
-        block,
-        schedule,
-        seed,
-        arithmetic.flops,
-        columns,
-        memory.arrays,
-        program.sites,
-        findings,
+        kernel=function.__name__,
+        file=result.program.file,
+        source=result.program.source,
+        grid=grid,
+        block=block,
+        schedule=schedule,
+        seed=seed,
+        harm=harm,
+        flops=result.flops,
+        complete=result.complete,
+        findings=result.findings(args),
+        columns=result.columns,
+        arrays=result.arrays,
+        sites=result.program.sites,
     )
 
 
-def _dim3(name, value) -> Dim3:
-    sizes = value if isinstance(value, (tuple, list)) else (value,)
-    try:
-        sizes = [operator.index(size) for size in sizes]
-    except TypeError:
-        raise TypeError(f"{name} must be an int or a tuple of up to three, got {value!r}") from None
-    if not 1 <= len(sizes) <= 3:
-        raise ValueError(f"{name} must have one to three dimensions, got {value!r}")
-    if min(sizes) < 1:
-        raise ValueError(f"{name} must be at least 1 along every axis, got {value!r}")
-    return Dim3(*sizes, *[1] * (3 - len(sizes)))
+@dataclass(frozen=True)
+class _Run:
+    """Runs one launch in the order of a policy, as often as it is called."""
+
+    kernel: object
+    grid: Dim3
+    block: Dim3
+    shared: int
+    limit: int
+    without_barriers: tuple
+
+    def __call__(self, policy, args) -> _Result:
+        arithmetic = Arithmetic()
+        memory = Memory(arithmetic)
+        program = Program(self.kernel, arithmetic, self.without_barriers)
+        names = program.function.__code__.co_varnames[: len(args)]
+        seen = bind(memory, names, args)
+        launch = Launch(program, memory, self.grid, self.block, seen, policy, self.shared, self.limit)
+        with np.errstate(all="ignore"):
+            launch.run()
+        columns = memory.accesses.columns()
+        judge = Judge(columns, memory.arrays, program.sites, self.grid, self.block)
+        return _Result(program, memory, arithmetic, launch, columns, judge)
 
 
-def _whole(name, value) -> int:
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if value < 0:
-        raise ValueError(f"{name} must not be negative, got {value}")
-    return value
+@dataclass(frozen=True)
+class _Result:
+    """What one run left behind."""
+
+    program: Program
+    memory: Memory
+    arithmetic: Arithmetic
+    launch: Launch
+    columns: dict
+    judge: Judge
+
+    arrays = property(lambda self: self.memory.arrays)
+    flops = property(lambda self: self.arithmetic.flops)
+    steps = property(lambda self: self.launch.steps)
+    complete = property(lambda self: self.launch.complete)
+
+    def findings(self, args) -> list[Finding]:
+        """Return everything that is wrong, then everything that is slow."""
+        judge, program = self.judge, self.program
+        findings = seen_while_running(self.memory.problems, program, judge.words)
+        findings += judge.races() + judge.uninitialised()
+        if self.complete and not any(finding.kind == "exception" for finding in findings):
+            findings += judge.unwritten() + judge.written_inputs()
+        findings += [
+            _non_constant_shape(program.sites[site], shape) for site, shape in program.dynamic_shapes
+        ]
+        findings += advice(warp_requests(self.columns, self.arrays, program.sites, judge.block.size))
+        if not any(row.dtype[1:] in ("f8", "c16") for row in self.arrays if row.space == GLOBAL):
+            findings += [_float64(program.sites[site]) for site in self.arithmetic.widened]
+        return list(dict.fromkeys(findings))
 
 
-def _check_arguments(names, args):
-    for name, value in zip(names, args, strict=False):
-        if isinstance(value, tuple):
-            _check_arguments([f"{name}[{i}]" for i in range(len(value))], value)
-        elif isinstance(value, np.ndarray):
-            if value.dtype.kind not in "fiubc" or isinstance(value, np.ma.MaskedArray):
-                raise TypeError(
-                    f"{name} must be an array of numbers, got {type(value).__name__} of {value.dtype}"
-                )
-        elif is_on_gpu(value):
-            raise TypeError(f"{name} lives in GPU memory; give the tracer a host copy: {name}.copy_to_host()")
-        elif not isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
-            raise TypeError(
-                f"{name} must be a NumPy array or a number, got {type(value).__name__}: {value!r:.40}"
-            )
+def _non_constant_shape(site, shape) -> Finding:
+    message = (
+        f"the shape {shape} of cuda.{site.what}.array on line {site.line} does not compile: it must be a number "
+        "or the name of a constant, because the compiler reserves the memory before it computes anything"
+    )
+    return Finding("non-constant-shape", site.text, None, (), site.line, message, (site.line,))
 
 
-def _copies(args):
-    """Copies of the arrays; arrays that are one object, or share memory, still do."""
-    made = {}
-
-    def one(value):
-        if isinstance(value, tuple):
-            return tuple(one(item) for item in value)
-        if not isinstance(value, np.ndarray):
-            return value
-        root = value
-        while isinstance(root.base, np.ndarray):
-            root = root.base
-        if id(root) not in made:
-            made[id(root)] = (root, root.copy(order="K"))
-        _, twin = made[id(root)]
-        if twin.strides != root.strides:  # a gap in the memory: copy the bytes that matter
-            return value.copy(order="K")
-        offset = value.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-        view = np.ndarray(value.shape, value.dtype, twin, offset, value.strides)
-        view.flags.writeable = value.flags.writeable
-        return view
-
-    return tuple(one(value) for value in args)
+def _float64(site) -> Finding:
+    message = (
+        f"on line {site.line} a float32 meets a float64 or an integer at {site.text!r} and becomes float64, "
+        "which a GPU computes at 1/2 to 1/64 of the speed: write float32(2) for 2.0 and for 2"
+    )
+    return Finding("float64", "", None, (), site.line, message, (site.line,))
 
 
-def _bind(memory, names, args):
-    """Turn launch arguments into what the kernel sees; arrays that overlap share a region."""
-    flat = []
-
-    def collect(names, values):
-        for name, value in zip(names, values, strict=False):
-            if isinstance(value, tuple):
-                collect([f"{name}[{i}]" for i in range(len(value))], value)
-            elif isinstance(value, np.ndarray):
-                flat.append((name, value))
-
-    collect(names, args)
-    bounds = [np.lib.array_utils.byte_bounds(value) for _, value in flat]
-    region, regions, high = -1, {}, -1
-    for i in sorted(range(len(flat)), key=lambda i: bounds[i]):
-        if bounds[i][0] >= high:
-            region = i
-        regions[i], high = region, max(high, bounds[i][1])
-    made = iter([memory.add(value, name, GLOBAL, regions[i]) for i, (name, value) in enumerate(flat)])
-
-    def bind(value):
-        if isinstance(value, tuple):
-            return tuple(bind(item) for item in value)
-        return next(made) if isinstance(value, np.ndarray) else number(value)
-
-    return tuple(bind(value) for value in args)
-
-
-__all__ = ["Count", "Trace", "UnsupportedKernel", "trace"]
+def _check_lines(kernel, lines) -> tuple[int, ...]:
+    lines = tuple(check_whole("without_barriers", line) for line in lines)
+    if lines:
+        sites = Program(kernel, Arithmetic()).sites
+        known = sorted({site.line for site in sites if site.what == "barrier"})
+        for line in lines:
+            if line not in known:
+                raise ValueError(f"without_barriers must name lines with a barrier ({known}), got {line}")
+    return lines

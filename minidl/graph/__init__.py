@@ -1,6 +1,8 @@
 """Layer 4, Graph: what follows from what, so that a computer can work out gradients, and in what order."""
 
+from minidl.graph import static
 from minidl.graph.check import check_gradients
+from minidl.graph.compile import compile
 from minidl.graph.dynamic import Tensor, detect_nan, enable_grad, no_grad
 from minidl.graph.functions import (
     avg_pool2d,
@@ -41,6 +43,7 @@ __all__ = [
     "batch_norm",
     "bce_with_logits",
     "check_gradients",
+    "compile",
     "concatenate",
     "conv2d",
     "conv_transpose2d",
@@ -65,6 +68,7 @@ __all__ = [
     "softmax",
     "sqrt",
     "stack",
+    "static",
     "tanh",
     "upsample",
     "where",

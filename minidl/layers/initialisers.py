@@ -15,8 +15,7 @@ _generator = np.random.default_rng()
 
 def seed(value):
     """Start the random numbers of all layers, initial weights and dropout, from `value`."""
-    global _generator
-    _generator = np.random.default_rng(value)
+    _generator.bit_generator.state = np.random.default_rng(value).bit_generator.state
 
 
 def generator():

@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl import graph
 from minidl.graph import Tensor
+from minidl.graph.building import setting
 from minidl.kernels.arguments import check_integer
 from minidl.layers import initialisers
 from minidl.layers.layer import Layer
@@ -29,7 +30,7 @@ class Dropout(Layer):
 
     def forward(self, x):
         """Draw, in training."""
-        if not self.training or self.p == 0:
+        if not setting(self, "training") or self.p == 0:
             return x
         return graph.dropout(x, self.p, self.generator or initialisers.generator())
 
@@ -72,7 +73,7 @@ class _BatchNorm(Layer):
             self.running_mean,
             self.running_var,
             self.num_batches_tracked,
-            training=self.training,
+            training=setting(self, "training"),
             momentum=self.momentum,
             eps=self.eps,
         )

@@ -79,16 +79,22 @@ class Elementwise(Op):
     ufunc : callable, optional
         NumPy's own function for the formula, which can write to `out`.
     kernel, backward : callable, optional
-        Compiled rungs for many elements: `kernel(a, *params, out=)`, and `backward(g, saved, *params)`.
+        Compiled rungs for many elements: `kernel(a, *params, out=)`, and `backward(g, saved, *params, out=)`.
+    inputs : tuple of str, optional
+        The order of the inputs; by default that of the alphabet.
     """
 
     writes_out = True
 
-    def __init__(self, name, formula, *derivatives, params=(), ufunc=None, kernel=None, backward=None):
+    def __init__(
+        self, name, formula, *derivatives, params=(), ufunc=None, kernel=None, backward=None, inputs=None
+    ):
         self.name, self.formula, self.derivatives, self.params = name, formula, derivatives, params
-        self.inputs = tuple(sorted(letters(formula) - set(params)))
+        self.inputs = inputs or tuple(sorted(letters(formula) - set(params)))
+        self.backward = backward
         mentioned = set().union(*(letters(d) for d in derivatives if d))
         self.kept = tuple(letter for letter in (*self.inputs, "y") if letter in mentioned)
+        self._derivatives = {}
         self.source = self._write(ufunc, kernel, backward)
         namespace = {**FUNCTIONS, "ufunc": ufunc, "kernel": kernel, "backward": backward, "MANY": MANY}
         exec(self.source, namespace)  # the formulas are constants of this file
@@ -104,7 +110,7 @@ class Elementwise(Op):
         )
         lines = [
             f"def forward({inputs}{params}, out=None):",
-            kernel and f"    if a.size >= MANY: y = kernel({inputs}{params}, out=out)",
+            kernel and f"    if {self.inputs[0]}.size >= MANY: y = kernel({inputs}{params}, out=out)",
             f"    {'else: ' if kernel else ''}y = {value}",
             f"    return y, ({kept})",
             "",
@@ -114,6 +120,22 @@ class Elementwise(Op):
             f"    return ({gradients})",
         ]
         return "\n".join(line for line in lines if line is not None)
+
+    def derivative(self, i):
+        """Return the derivative to input i as an operation, on `g` and what was kept, or None."""
+        formula = self.derivatives[i] if i < len(self.derivatives) else None
+        if formula is None:
+            return None
+        if formula not in self._derivatives:
+            used = letters(formula)
+            self._derivatives[formula] = Elementwise(
+                f"{self.name}_backward",
+                formula,
+                params=tuple(p for p in self.params if p in used),
+                kernel=self.backward,
+                inputs=("g", *(letter for letter in self.kept if letter in used)),
+            )
+        return self._derivatives[formula]
 
     def shape(self, *shapes, **params):
         """Shapes broadcast, as in NumPy."""

@@ -1,7 +1,7 @@
 """Layer 5, Layer: the building blocks of networks, each an operation with numbers of its own to learn."""
 
 from minidl.layers.initialisers import glorot_normal, glorot_uniform, he_normal, he_uniform, seed
-from minidl.layers.layer import Layer, Sequential
+from minidl.layers.layer import Layer, Sequential, observe
 from minidl.layers.plain import (
     AvgPool2d,
     Flatten,
@@ -41,5 +41,6 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "observe",
     "seed",
 ]

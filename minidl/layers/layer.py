@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from minidl.graph import Tensor
 from minidl.graph.node import Value
 from minidl.hardware.machine import GPU, is_on_gpu
+
+_observers = []
+
+
+@contextlib.contextmanager
+def observe(observer):
+    """In this context, call `observer(layer, inputs, output)` after each layer's call, parts before wholes."""
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
 
 
 class Layer:
@@ -26,13 +40,16 @@ class Layer:
     def __call__(self, *inputs):
         """Compute the output of tensors, arrays, or nodes; say which layer it was if they do not fit."""
         inputs = [x if isinstance(x, Value) else Tensor(x) for x in inputs]
-        if self.parts():
-            return self.forward(*inputs)
         try:
-            return self.forward(*inputs)
+            output = self.forward(*inputs)
         except (ValueError, TypeError) as error:
+            if self.parts():
+                raise  # the part has said who it is
             shapes = " and ".join(str(tuple(x.shape)) for x in inputs)
             raise type(error)(f"{self!r}, given {shapes}: {error}") from None
+        for observer in _observers:
+            observer(self, inputs, output)
+        return output
 
     # ------------------------------------------------------------------------------------ what belongs to it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidl import graph
 from minidl.layers.layer import Layer
-from minidl.ops.windows import pair
+from minidl.ops.windows import pair, short
 
 
 class ReLU(Layer):
@@ -66,7 +66,8 @@ class _Pool(Layer):
         self.padding = pair("padding", padding, 0)
 
     def _arguments(self):
-        return f"{self.size}, stride={self.stride}, padding={self.padding}"
+        text = f"{short(self.size)}" + f", stride={short(self.stride)}" * (self.stride != self.size)
+        return text + f", padding={short(self.padding)}" * (self.padding != (0, 0))
 
 
 class MaxPool2d(_Pool):
@@ -96,7 +97,7 @@ class Upsample(Layer):
         return graph.upsample(x, self.scale)
 
     def _arguments(self):
-        return f"{self.scale}"
+        return f"{short(self.scale)}"
 
 
 class Flatten(Layer):

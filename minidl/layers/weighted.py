@@ -9,7 +9,7 @@ from minidl.graph import Tensor
 from minidl.kernels.arguments import check_integer
 from minidl.layers import initialisers
 from minidl.layers.layer import Layer
-from minidl.ops.windows import pair
+from minidl.ops.windows import pair, short
 
 
 def _bias(bias, size):
@@ -73,14 +73,10 @@ class _Conv(Layer):
         self.stride, self.padding = pair("stride", stride, 1), pair("padding", padding, 0)
 
     def _arguments(self):
-        text = f"{self.in_channels}, {self.out_channels}, {_short(self.kernel_size)}"
-        text += f", stride={_short(self.stride)}" * (self.stride != (1, 1))
-        text += f", padding={_short(self.padding)}" * (self.padding != (0, 0))
+        text = f"{self.in_channels}, {self.out_channels}, {short(self.kernel_size)}"
+        text += f", stride={short(self.stride)}" * (self.stride != (1, 1))
+        text += f", padding={short(self.padding)}" * (self.padding != (0, 0))
         return text + ", bias=False" * (self.bias is None)
-
-
-def _short(both):
-    return both[0] if both[0] == both[1] else both
 
 
 class Conv2d(_Conv):

@@ -47,6 +47,7 @@ class Conv2d(Op):
 
     def forward(self, x, weight, bias=None, stride=1, padding=0):
         """Keep x and the weight."""
+        self.shape(x.shape, weight.shape, None if bias is None else bias.shape, stride, padding)
         y = _forward(x, weight, pair("stride", stride, 1), pair("padding", padding, 0))
         if bias is not None:
             y += bias[:, None, None]
@@ -91,7 +92,9 @@ class ConvTranspose2d(Op):
 
     def forward(self, x, weight, bias=None, stride=1, padding=0, output_padding=0):
         """Keep x and the weight."""
-        shape = self.shape(x.shape, weight.shape, None, stride, padding, output_padding)
+        shape = self.shape(
+            x.shape, weight.shape, None if bias is None else bias.shape, stride, padding, output_padding
+        )
         y = _to_input(x, weight, shape, pair("stride", stride, 1), pair("padding", padding, 0))
         if bias is not None:
             y += bias[:, None, None]

@@ -13,6 +13,11 @@ def pair(name, value, low):
     return tuple(int(v) for v in values)
 
 
+def short(values):
+    """Return a pair as the one number that it repeats, if it does."""
+    return values[0] if values[0] == values[1] else values
+
+
 def slid(n, window, stride, padding):
     """Return how many positions a window takes on n elements; None where n is not known."""
     return None if n is None else (n + 2 * padding - window) // stride + 1

@@ -7,7 +7,10 @@ which turns PTX into a real GPU's instructions, tells how many registers and how
 
 from __future__ import annotations
 
+import html
 import importlib.util
+import inspect
+import linecache
 import re
 import shutil
 import subprocess
@@ -20,10 +23,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numba
-import numpy as np
 from numba.core import types
 
 from minidl.hardware.cuda import cuda
+from minidl.instruments.tracer.program import kernel_function
 
 #: What one streaming multiprocessor holds, by compute capability: (warps, blocks, bytes of shared memory,
 #: bytes of shared memory reserved per block, granularity of shared memory). Registers: 65,536 on all of them.
@@ -36,7 +39,10 @@ SM_LIMITS = {
     (8, 9): (48, 24, 100 * 1024, 1024, 128),
     (9, 0): (64, 32, 228 * 1024, 1024, 128),
 }
-SM_REGISTERS, REGISTER_UNIT, WARP_UNIT, MOST_REGISTERS = 65536, 256, 4, 255
+SM_REGISTERS, REGISTER_UNIT, WARP_UNIT = 65536, 256, 4
+
+#: Instructions that are named beside each source line.
+SHOWN = ("ld.global", "st.global", "ld.shared", "st.shared", "atom", "fma", "bar.sync", "f64")
 
 
 @dataclass(frozen=True)
@@ -70,71 +76,116 @@ class Ptx:
         Compute capability it was compiled for: (7, 5) is a T4, (9, 0) an H100.
     text : str
         The PTX.
+    file : str
+        The kernel's source file.
     source : dict of int to str
-        The kernel's source lines by their number in the file.
-    shared : int
-        Bytes of static shared memory per block.
-    registers : int or None
-        Registers per thread; None without `ptxas`.
-    spills : int or None
-        Bytes that registers spilled to memory (stores and loads); None without `ptxas`.
-    reason : str
-        Why `registers` and `spills` are None; "" if they are not.
+        Line number → text, of the kernel and of whatever else in its file became instructions.
+    max_registers : int or None
+        What `@cuda.jit(max_registers=…)` allows.
     """
 
     kernel: str
     cc: tuple[int, int]
     text: str = field(repr=False)
+    file: str
     source: dict[int, str] = field(repr=False)
-    shared: int
-    registers: int | None
-    spills: int | None
-    reason: str = ""
+    max_registers: int | None = None
 
     @cached_property
     def instructions(self) -> tuple[tuple[int, str], ...]:
-        """Every instruction as (source line, text), in order; line 0 where the compiler names none."""
-        files = dict(re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', self.text, re.M))
+        """Every instruction as (line in `file`, text), in order; line 0 for what comes from elsewhere."""
+        own = {
+            n
+            for n, name in re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', self.text, re.M)
+            if name == self.file
+        }
         found, line, inside = [], 0, False
         for text in self.text.splitlines():
             text = text.strip()
-            if text.startswith((".visible .entry", ".visible .func", ".func", ".entry")):
-                inside, line = True, 0
             location = re.match(r"\.loc\s+(\d+)\s+(\d+)", text)
-            if location:
-                line = int(location[2]) if location[1] in files else 0
-            elif inside and re.match(r"(@!?%p\d+\s+)?[a-z][\w.]*(\s.*)?;", text) and "{" not in text:
-                found.append((line, text.rstrip(";")))
+            if re.match(r"(\.\w+\s+)*\.(entry|func)\b", text):
+                inside, line = True, 0
+            elif location:
+                line = int(location[2]) if location[1] in own else 0
+            elif inside and re.match(r"(@!?%p\d+\s+)?[a-z][\w.:]*(\s.*)?;", text):
+                text = re.sub(r"\w+_param_(\d+)", r"param_\1", text)
+                found.append((line, " ".join(text.rstrip(";").split())))
         return tuple(found)
 
     def counts(self) -> Counter:
-        """Count instructions in the text (a loop's body counts once, however often it runs).
+        """Count the instructions in the text; the body of a loop counts once, however often it runs.
 
         Returns
         -------
         Counter
-            Under full names ("ld.global.f32"), under every prefix of them ("ld.global", "ld"), and under
-            three
-            keys of our own: "fma" (all fused multiply-adds), "f64" (arithmetic in double precision,
-            conversions
-            included) and "all".
+            Under their full names ("ld.global.f32") and every beginning of those ("ld.global", "ld"); under
+            "f64" what computes in double precision, conversions included; and under "all".
         """
-        counts: Counter = Counter()
-        for _, text in self.instructions:
-            name = re.sub(r"^@!?%p\d+\s+", "", text).split()[0]
-            parts = name.split(".")
-            for end in range(1, len(parts) + 1):
-                counts[".".join(parts[:end])] += 1
-            counts["all"] += 1
-            counts["f64"] += "f64" in parts and parts[0] not in ("ld", "st", "mov")
-        return counts
+        return _count(text for _, text in self.instructions)
 
     def lines(self) -> dict[int, list[str]]:
-        """Return the instructions of each source line."""
+        """Return the instructions that each source line became."""
         by_line: dict[int, list[str]] = {}
         for line, text in self.instructions:
             by_line.setdefault(line, []).append(text)
         return dict(sorted(by_line.items()))
+
+    def beside(self) -> str:
+        """Return the source, each line followed by its instructions."""
+        by_line, rows = self.lines(), []
+        for line, text in sorted(self.source.items()):
+            rows.append(f"{line:5d}  {text}")
+            rows += [f"{'':7}    │ {instruction}" for instruction in by_line.get(line, ())]
+        return "\n".join(rows)
+
+    def _repr_html_(self) -> str:
+        by_line, rows = self.lines(), []
+        for line, text in sorted(self.source.items()):
+            counts = _count(by_line.get(line, ()))
+            said = ", ".join(f"{counts[name]} {name}" for name in SHOWN if counts[name])
+            code = "<br>".join(map(html.escape, by_line.get(line, ())))
+            folded = f"<details><summary>{counts['all']} instructions</summary><code>{code}</code></details>"
+            cells = (
+                str(line),
+                f"<code>{html.escape(text)}</code>",
+                html.escape(said),
+                folded if code else "",
+            )
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        needs = f"{self.registers} registers, {self.spills} bytes spilled" if self.registers else self.reason
+        needs += f", {self.shared} bytes of shared memory"
+        title = f"{self.kernel} for compute capability {self.cc[0]}.{self.cc[1]}: {needs}"
+        return (
+            f"<table class='osi-ptx'><caption>{html.escape(title)}</caption>"
+            "<tr><th>line</th><th>Python</th><th>among them</th><th>PTX</th></tr>"
+            f"{''.join(rows)}</table>"
+        )
+
+    # -- what the GPU needs for it ---------------------------------------------------------------------------
+
+    @property
+    def shared(self) -> int:
+        """Bytes of static shared memory per block."""
+        return sum(int(size) for size in re.findall(r"^\s*(?:\.\w+ )*\.shared .*\[(\d+)\];", self.text, re.M))
+
+    @cached_property
+    def _assembled(self):
+        return _assemble(self.text, self.cc, self.max_registers)
+
+    @property
+    def registers(self) -> int | None:
+        """Registers per thread; None without `ptxas`."""
+        return self._assembled[0]
+
+    @property
+    def spills(self) -> int | None:
+        """Bytes of registers spilled to memory, stores and loads; None without `ptxas`."""
+        return self._assembled[1]
+
+    @property
+    def reason(self) -> str:
+        """Why `registers` and `spills` are None; "" if they are known."""
+        return self._assembled[2]
 
     def occupancy(self, block: int, shared: int = 0) -> Occupancy:
         """Return how many blocks of `block` threads fit on one multiprocessor.
@@ -184,34 +235,32 @@ def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
     >>> compile_kernel(kernel, out, a, np.int32(3)).registers  # doctest: +SKIP
     16
     """
-    function = getattr(kernel, "py_func", None)
-    if function is None:
-        got = getattr(kernel, "__name__", repr(kernel))
-        raise TypeError(f"kernel must be a @cuda.jit function, got {got} ({type(kernel).__name__})")
+    function = kernel_function(kernel)
+    if not hasattr(cuda, "compile_ptx"):
+        raise CompileError(
+            "numba's CUDA simulator is switched on (NUMBA_ENABLE_CUDASIM), and it has no compiler"
+        )
     if not (isinstance(cc, tuple) and len(cc) == 2 and all(isinstance(part, int) for part in cc)):
         raise TypeError(f"cc must be a pair of integers such as (7, 5), got {cc!r}")
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    if len(args) > len(names) or len(args) < len(names) - len(function.__defaults__ or ()):
+    if not len(names) - len(function.__defaults__ or ()) <= len(args) <= len(names):
         raise TypeError(
             f"{function.__name__} takes {len(names)} arguments ({', '.join(names)}), got {len(args)}"
         )
     signature = tuple(_type_of(name, value) for name, value in zip(names, args, strict=False))
-    options = getattr(kernel, "targetoptions", {})
+    options = getattr(kernel, "targetoptions", None) or {}
     with _pretend_device(cc):
         try:
-            text, _ = cuda.compile_ptx(
-                function,
-                signature,
-                cc=cc,
-                lineinfo=True,
-                fastmath=bool(options.get("fastmath")),
-            )
+            fast = bool(options.get("fastmath"))
+            text, _ = cuda.compile_ptx(function, signature, cc=cc, lineinfo=True, fastmath=fast)
         except Exception as error:
             raise CompileError(f"{function.__name__} does not compile: {_short(error)}") from error
-    registers, spills, reason = _assemble(text, cc, options.get("max_registers"))
-    lines, first = _source(function)
-    shared = sum(int(size) for size in re.findall(r"^\.visible \.shared .*\[(\d+)\];", text, re.M))
-    return Ptx(function.__name__, cc, text, dict(enumerate(lines, first)), shared, registers, spills, reason)
+    file = function.__code__.co_filename
+    lines, first = inspect.getsourcelines(function)
+    ptx = Ptx(function.__name__, cc, text, file, {}, options.get("max_registers"))
+    wanted = {*range(first, first + len(lines)), *ptx.lines()} - {0}
+    ptx.source.update((line, linecache.getline(file, line).rstrip("\n")) for line in sorted(wanted))
+    return ptx
 
 
 class CompileError(ValueError):
@@ -307,11 +356,15 @@ def _short(error) -> str:
     return " ".join(kept)[:400] or type(error).__name__
 
 
-def _source(function):
-    import inspect
-
-    lines, first = inspect.getsourcelines(function)
-    return [line.rstrip("\n") for line in lines], first
+def _count(instructions) -> Counter:
+    counts: Counter = Counter()
+    for text in instructions:
+        parts = re.sub(r"^@!?%p\d+ ", "", text).split()[0].split(".")
+        for end in range(1, len(parts) + 1):
+            counts[".".join(parts[:end])] += 1
+        counts["all"] += 1
+        counts["f64"] += "f64" in parts and parts[0] not in ("ld", "st", "mov")
+    return counts
 
 
 # -- ptxas ---------------------------------------------------------------------------------------------------
@@ -359,6 +412,3 @@ def _assemble(text, cc, most_registers):
         return None, None, f"ptxas refused the PTX: {said.strip()[:300]}"
     spills = sum(int(number) for number in re.findall(r"(\d+) bytes spill (?:stores|loads)", said))
     return max(map(int, registers)), spills, ""
-
-
-__all__ = ["CompileError", "Occupancy", "Ptx", "compile_kernel", "find_ptxas", "np", "occupancy"]

@@ -8,7 +8,7 @@ import math
 import numba
 import numpy as np
 from numba import complex64, float32, int32
-from numba.cuda import syncthreads, threadIdx
+from numba import cuda as gpu
 
 from minidl.hardware.cuda import cuda
 
@@ -628,7 +628,13 @@ def compact_kernel(kept, count, a):
 def compact():
     a = numbers(50)
     kept = a[a > 0]
-    return compact_kernel, 1, 64, (empty(len(kept)), empty(1, dtype=np.int32), a), {0: kept, 1: np.array([len(kept)])}
+    return (
+        compact_kernel,
+        1,
+        64,
+        (empty(len(kept)), empty(1, dtype=np.int32), a),
+        {0: kept, 1: np.array([len(kept)])},
+    )
 
 
 @cuda.jit
@@ -968,20 +974,20 @@ def full_spelling():
     return full_spelling_kernel, 2, TPB, (empty(50), a), {0: a}
 
 
-@cuda.jit
-def imported_names_kernel(out, a):
-    s = cuda.shared.array(ORDER, float32)
-    wait = syncthreads
-    position = threadIdx
+@gpu.jit
+def other_names_kernel(out, a):
+    s = gpu.shared.array(ORDER, float32)
+    wait = gpu.syncthreads
+    position = gpu.threadIdx
     s[position.y][position.x] = a[position.y][position.x]
     wait()
     out[position.y, position.x] = s[3 - position.y, 1 - position.x]
 
 
 @case
-def imported_names():
+def other_names():
     a = numbers(4, 2)
-    return imported_names_kernel, 1, (2, 4), (empty(4, 2), a), {0: a[::-1, ::-1]}
+    return other_names_kernel, 1, (2, 4), (empty(4, 2), a), {0: a[::-1, ::-1]}
 
 
 @cuda.jit
@@ -999,7 +1005,13 @@ def inner_function_kernel(out, a):
 def inner_function():
     a = numbers(40)
     i = np.arange(40)
-    return inner_function_kernel, 2, 32, (empty(40), a), {0: 2 * a[np.clip(i - 2, 0, 39)] + a[np.clip(i + 2, 0, 39)]}
+    return (
+        inner_function_kernel,
+        2,
+        32,
+        (empty(40), a),
+        {0: 2 * a[np.clip(i - 2, 0, 39)] + a[np.clip(i + 2, 0, 39)]},
+    )
 
 
 @cuda.jit

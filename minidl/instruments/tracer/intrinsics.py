@@ -17,14 +17,14 @@ from minidl.instruments.tracer.values import cast, caster, float32, float64, num
 
 FULL_MASK = 0xFFFFFFFF
 
-#: Names that stand for a value, and the source that gives it in a rewritten kernel (`_t` is the thread).
+#: Names that stand for a value, and the source that gives it in a rewritten kernel.
 VALUES = {
     **{
-        f"{name}{axis}": f"_t.{name}{axis}"
+        f"{name}{axis}": f"_thread_.{name}{axis}"
         for name in ("threadIdx", "blockIdx", "blockDim", "gridDim")
         for axis in ("", ".x", ".y", ".z")
     },
-    "laneid": "_t.laneid",
+    "laneid": "_thread_.laneid",
     "warpsize": "32",
 }
 

@@ -172,8 +172,8 @@ class Judge:
         for (name, line), (index, threads, count) in found.items():
             element = f"{name}[{', '.join(map(str, np.atleast_1d(index)))}]"
             message = (
-                f"{self.words.threads(threads)} read{'s' * (len(threads) == 1)} {element} on line {line}, but "
-                "no thread has written it: shared memory starts with whatever was left there"
+                f"{self.words.threads(threads)} read{'s' * (len(threads) == 1)} {element} on line {line}, "
+                "but no thread has written it: shared memory starts with whatever was left there"
             )
             ids = self.words.ids(threads)
             findings.append(Finding("uninitialised-read", name, index, ids, line, message, (line,), count))
@@ -210,8 +210,8 @@ class Judge:
             index = int(index[0]) if len(index) == 1 else tuple(map(int, index))
             line = self.sites[self.site[writes[0]]].line
             message = (
-                f"{len(missing)} of the {row.size} elements of {row.name} never got written; the first is "
-                f"{row.element(index)}"
+                f"{len(missing)} of the {row.size} elements of {row.name}, which line {line} writes, never got "
+                f"a value; the first is {row.element(index)}"
             )
             findings.append(
                 Finding("unwritten-output", row.name, index, (), line, message, (line,), len(missing))

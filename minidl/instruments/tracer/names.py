@@ -10,7 +10,7 @@ import numpy as np
 from minidl.instruments.tracer.intrinsics import VALUES, CudaName, name_of
 
 UNKNOWN = object()
-_OWN = {"_len": len, "_min": min, "_range": range}  # for loops that the rewriter makes itself
+_OWN = {"_len_": len, "_min_": min, "_range_": range}  # for loops that the rewriter makes itself
 
 
 class Names:

@@ -57,9 +57,9 @@ class Program:
         self._paths: dict[tuple[int, int], int] = {}
         self._constants: dict[int, tuple[str, object]] = {}
         self._names: dict = {}
-        self._scope = {"_path": self._path, "_call": _call, "_slice": slice}
+        self._scope = {"_path_of_": self._path, "_call_": _call, "_slice_": slice}
         for node, symbol in SYMBOLS.items():
-            self._scope[f"_{node.__name__}"] = arithmetic.operator(symbol)
+            self._scope[f"_{node.__name__}_"] = arithmetic.operator(symbol)
         self.function = kernel_function(kernel)
         self.file = inspect.getsourcefile(self.function) or self.function.__code__.co_filename
         self._entry = self._scope[self.add_function(self.function, is_kernel=True)]
@@ -78,7 +78,7 @@ class Program:
         """Rewrite a function, unless it has been, and return the name it has in rewritten source."""
         if function in self._names:
             return self._names[function]
-        name = self._names[function] = f"_f{len(self._names)}_{function.__name__}"
+        name = self._names[function] = f"_function_{len(self._names)}_{function.__name__}"
         node, lines = source_of(function)
         self.source = {**lines, **self.source}  # where another file has the same line numbers, ours win
         module = ast.Module([Rewriter(self, function, node, is_kernel).rewrite(name)], [])
@@ -96,7 +96,7 @@ class Program:
     def constant(self, value) -> str:
         """Return the name that stands for a constant in rewritten source."""
         if id(value) not in self._constants:
-            name = f"_c{len(self._constants)}"
+            name = f"_constant_{len(self._constants)}_"
             self._constants[id(value)] = name, value  # keeps it alive, and with it its id
             self._scope[name] = _constant_array(value) if isinstance(value, np.ndarray) else value
         return self._constants[id(value)][0]

@@ -1,13 +1,13 @@
 """Rewrites a kernel so that every access to memory becomes a request, which a scheduler answers.
 
-    def kernel(out, a):                def kernel(_t, _p, _k, out, a):
-        i = cuda.grid(1)        →          i = _t.grid(1)
-        if i < a.size:                     if i < a.size:
-            out[i] = -a[i]                     yield (WRITE, 2, _k, -(yield (READ, 1, _k, a, i)), out, i)
+    def kernel(out, a):            def kernel(_thread_, _path_, _trip_, out, a):
+        i = cuda.grid(1)      →        i = _thread_.grid(1)
+        if i < a.size:                 if i < a.size:
+            out[i] = -a[i]                 yield (WRITE, 2, _trip_, -(yield (READ, 1, _trip_, a, i)), out, i)
 
-`_t` is the thread, `_p` the path of calls that led here, `_k` the trip of the loops around, and the number
-after the operation is a *site*, a row in the table of source positions. A thread is then a generator; to
-choose an interleaving of the threads is to choose which generator to resume. No OS threads, no GPU.
+`_path_` is the path of calls that led here, `_trip_` the trip of the loops around, and the number after the
+operation is a *site*, a row in the table of source positions. A thread is then a generator; to choose an
+interleaving of the threads is to choose which generator to resume. No OS threads, no GPU.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from __future__ import annotations
 import ast
 import inspect
 
+import numpy as np
 from numba.core import types
 
 from minidl.instruments.tracer.arrays import UnsupportedKernel
 from minidl.instruments.tracer.intrinsics import CudaName, host_function, pure_function
 from minidl.instruments.tracer.names import UNKNOWN, Names, is_stored
-from minidl.instruments.tracer.values import number
+from minidl.instruments.tracer.values import SmallInt, number
 
 READ, WRITE, ATOMIC, ALLOCATE, STEP, BARRIER, WARP = range(7)
 TRIPS_PER_STEP = (
@@ -79,7 +80,7 @@ class Rewriter(ast.NodeTransformer):
         self.node = node
         self.is_kernel = is_kernel
         self.names = Names(function, node)
-        self.trip = "_k"  # the variable that holds the trip of the innermost loop
+        self.trip = "_trip_"  # the variable that holds the trip of the innermost loop
         self.made_names = 0
 
     def refuse(self, node, what):
@@ -114,7 +115,7 @@ class Rewriter(ast.NodeTransformer):
             self.refuse(node, "*args, **kwargs or a keyword-only parameter")
         given = [ast.arg(item.arg) for item in arguments.posonlyargs + arguments.args]
         defaults = [self.visit(item) for item in arguments.defaults] if node is not self.node else []
-        given = [ast.arg("_t"), ast.arg("_p"), ast.arg("_k"), *given]
+        given = [ast.arg("_thread_"), ast.arg("_path_"), ast.arg("_trip_"), *given]
         node.args = ast.arguments([], given, None, [], [], None, defaults)
         node.returns = None
         # The first statement makes it a generator, even if nothing else in it yields.
@@ -133,7 +134,7 @@ class Rewriter(ast.NodeTransformer):
         if node.decorator_list:
             self.refuse(node, "a decorated function inside a kernel")
         trip, was_kernel = self.trip, self.is_kernel
-        self.trip, self.is_kernel = "_k", False
+        self.trip, self.is_kernel = "_trip_", False
         node = self._generator(node)
         self.trip, self.is_kernel = trip, was_kernel
         return node
@@ -191,11 +192,11 @@ class Rewriter(ast.NodeTransformer):
     def _code(self, site):
         """In a device function the call path stands in the bits above the site."""
         code = ast.Constant(site)
-        return code if self.is_kernel else ast.BinOp(load("_p"), ast.BitOr(), code)
+        return code if self.is_kernel else ast.BinOp(load("_path_"), ast.BitOr(), code)
 
     def _new_name(self):
         self.made_names += 1
-        name = f"_v{self.made_names}"
+        name = f"_value_{self.made_names}_"
         self.names.local.add(name)
         return name
 
@@ -212,7 +213,7 @@ class Rewriter(ast.NodeTransformer):
         if isinstance(node, ast.Slice):
             parts = (node.lower, node.upper, node.step)
             return call(
-                "_slice", *(ast.Constant(None) if part is None else self.visit(part) for part in parts)
+                "_slice_", *(ast.Constant(None) if part is None else self.visit(part) for part in parts)
             )
         if isinstance(node, ast.Tuple):
             return ast.Tuple([self._index(item) for item in node.elts], ast.Load())
@@ -222,11 +223,14 @@ class Rewriter(ast.NodeTransformer):
         """`x + y` is a call, which gives numba's type and counts."""
         return self._operate(node, node.op, self.visit(node.left), self.visit(node.right))
 
-    def _operate(self, node, op, left, right):
+    def _operate(self, node, op, left, right, narrows=False):
         if type(op) not in SYMBOLS:
             self.refuse(node, "the operator @")
+        if isinstance(op, ast.Pow) and isinstance(right, ast.Constant) and type(right.value) is int:
+            right = load(self.program.constant(SmallInt(right.value)))  # numba multiplies; float32 stays
         site = self.program.add_site(node, "arithmetic", SYMBOLS[type(op)], self.function.__name__)
-        return call(f"_{type(op).__name__}", left, right, ast.Constant(site))
+        site = 0 if narrows and isinstance(op, (ast.Add, ast.Sub, ast.Mult, ast.Div)) else site
+        return call(f"_{type(op).__name__}_", left, right, ast.Constant(site))
 
     def visit_Call(self, node):
         """Calls of numba.cuda become requests, calls of device functions `yield from`."""
@@ -240,14 +244,16 @@ class Rewriter(ast.NodeTransformer):
         if function is not UNKNOWN and not hasattr(function, "py_func"):
             return ast.Call(load(self.program.constant(self._stand_in(node, function))), arguments, keywords)
         text = ast.unparse(node.func)
-        path = call("_path", load("_p"), ast.Constant(self.program.add_site(node, "call", text, text)))
-        head = [load("_t"), path, load(self.trip)]
+        path = call(
+            "_path_of_", load("_path_"), ast.Constant(self.program.add_site(node, "call", text, text))
+        )
+        head = [load("_thread_"), path, load(self.trip)]
         if function is not UNKNOWN:
             name = self.program.add_function(function.py_func)
             return ast.YieldFrom(ast.Call(load(name), head + arguments, keywords))
         if isinstance(node.func, ast.Name) and node.func.id not in self.names.local:
             self.refuse(node, f"the unknown name {node.func.id}")
-        return ast.YieldFrom(ast.Call(load("_call"), [*head, self.visit(node.func), *arguments], keywords))
+        return ast.YieldFrom(ast.Call(load("_call_"), [*head, self.visit(node.func), *arguments], keywords))
 
     def _stand_in(self, node, function):
         """What is called for a builtin, `math.exp`, a cast such as float32."""
@@ -271,7 +277,7 @@ class Rewriter(ast.NodeTransformer):
         arguments = [self._index(item) for item in given]
         short = name.path.rpartition(".")[2]
         if name.kind == "thread":
-            return ast.Call(ast.Attribute(load("_t"), short, ast.Load()), arguments, [])
+            return ast.Call(ast.Attribute(load("_thread_"), short, ast.Load()), arguments, [])
         if name.kind == "pure":
             return call(self.program.constant(pure_function(name.path, self.program.arithmetic)), *arguments)
         if name.kind == "constant":
@@ -301,7 +307,11 @@ class Rewriter(ast.NodeTransformer):
             first = ast.Assign([store(name)], self.visit(node.value))
             return [first, *(item for target in node.targets for item in self._assign(target, load(name)))]
         if isinstance(target, ast.Subscript):
-            return ast.Expr(self._store(target, self.visit(node.value)))
+            value = node.value
+            if isinstance(value, ast.BinOp) and (_is_exact(value.left) or _is_exact(value.right)):
+                sides = self.visit(value.left), self.visit(value.right)
+                return ast.Expr(self._store(target, self._operate(value, value.op, *sides, narrows=True)))
+            return ast.Expr(self._store(target, self.visit(value)))
         if isinstance(target, ast.Name):
             if target.id in self.names.aliases:
                 return ast.Pass()
@@ -348,7 +358,7 @@ class Rewriter(ast.NodeTransformer):
         array, index, text = self._new_name(), self._new_name(), ast.unparse(target.value)
         place = load(array), load(index)
         old = self._request(READ, target, "read", text, *place)
-        new = self._operate(node, node.op, old, self.visit(node.value))
+        new = self._operate(node, node.op, old, self.visit(node.value), narrows=_is_exact(node.value))
         return [
             ast.Assign([store(array)], self.visit(target.value)),
             ast.Assign([store(index)], self._index(target.slice)),
@@ -408,13 +418,26 @@ class Rewriter(ast.NodeTransformer):
         if start is not None:
             items = [ast.BinOp(load(counter), ast.Add(), start), *items]
         value = items[0] if function is None else ast.Tuple(items, ast.Load())
-        lengths = [call("_len", load(name)) for name in names]
-        count = lengths[0] if len(lengths) == 1 else call("_min", *lengths)
+        lengths = [call("_len_", load(name)) for name in names]
+        count = lengths[0] if len(lengths) == 1 else call("_min_", *lengths)
         body = [ast.Assign([node.target], value), *node.body]
-        loop = ast.For(store(counter), call("_range", count), body, node.orelse)
+        loop = ast.For(store(counter), call("_range_", count), body, node.orelse)
         for item in (*setup, loop):
             ast.fix_missing_locations(ast.copy_location(item, node))
         return setup, loop
+
+
+def _is_exact(node) -> bool:
+    """Whether this is a number that float32 holds exactly.
+
+    The compiler computes `out[i] = a[i] * 2.0` in float32, because rounding at the end gives the same.
+    """
+    value = getattr(node, "value", None)
+    return (
+        isinstance(node, ast.Constant)
+        and isinstance(value, (int, float))
+        and float(np.float32(value)) == value
+    )
 
 
 def load(name) -> ast.Name:

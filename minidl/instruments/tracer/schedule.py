@@ -321,10 +321,10 @@ class Launch:
 
 
 def _line_of(error) -> int:
-    """The last line of the kernel's own source in a traceback; only rewritten functions have a `_t`."""
+    """The last line of the kernel's own source in a traceback; only rewritten functions have a `_thread_`."""
     line, traceback = 0, error.__traceback__
     while traceback is not None:
-        if "_t" in traceback.tb_frame.f_locals:
+        if "_thread_" in traceback.tb_frame.f_locals:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return line

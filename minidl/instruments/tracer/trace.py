@@ -178,14 +178,14 @@ class _Result:
         ]
         findings += advice(warp_requests(self.columns, self.arrays, program.sites, judge.block.size))
         if not any(row.dtype[1:] in ("f8", "c16") for row in self.arrays if row.space == GLOBAL):
-            findings += [_float64(program.sites[site]) for site in self.arithmetic.widened]
+            findings += [_float64(program.sites[site]) for site in self.arithmetic.widened if site]
         return list(dict.fromkeys(findings))
 
 
 def _non_constant_shape(site, shape) -> Finding:
     message = (
-        f"the shape {shape} of cuda.{site.what}.array on line {site.line} does not compile: it must be a number "
-        "or the name of a constant, because the compiler reserves the memory before it computes anything"
+        f"the shape {shape} of cuda.{site.what}.array on line {site.line} does not compile: it "
+        "must be a number or the name of a constant: memory is reserved before anything is computed"
     )
     return Finding("non-constant-shape", site.text, None, (), site.line, message, (site.line,))
 

@@ -185,7 +185,10 @@ class Arithmetic:
                 result = apply(float64(x), float64(y))
             self.flops += 1
         elif kind is float64:
-            if type(x) is float32 or type(y) is float32:
+            kinds = {type(x), type(y)}
+            if kinds == {float32, SmallInt}:  # float64 to NumPy, float32 to numba
+                result = apply(float32(x), float32(y))
+            elif float32 in kinds:
                 self.widened.setdefault(site, symbol)
             self.flops += 1
         elif kind is float:

@@ -15,7 +15,7 @@ _observers = []
 
 @contextlib.contextmanager
 def observe(observer):
-    """In this context, call `observer(layer, inputs, output)` after each layer's call, parts before wholes."""
+    """In this context, call `observer(layer, inputs, output)` after each call of a layer, parts first."""
     _observers.append(observer)
     try:
         yield

@@ -104,7 +104,7 @@ class Elementwise(Op):
         """Write the two methods out, as one would by hand."""
         inputs, params = ", ".join(self.inputs), "".join(f", {p}" for p in self.params)
         kept = "".join(f"{letter}, " for letter in self.kept)
-        value = f"ufunc({inputs}, out)" if ufunc else f"put({self.formula}, out)"
+        value = f"ufunc({inputs}, out=out)" if ufunc else f"put({self.formula}, out)"
         gradients = "".join(
             f"{d} if needs[{i}] else None, " if d else "None, " for i, d in enumerate(self.derivatives)
         )

@@ -24,7 +24,7 @@ class MatMul(Op):
         """Two more products, each as large as the first."""
         a, b = saved
         if a.ndim == 1 and b.ndim == 1:
-            return g * b, g * a
+            return g * b if needs[0] else None, g * a if needs[1] else None
         if a.ndim == 1:  # a row
             a, g = a[None, :], np.expand_dims(g, -2)
         if b.ndim == 1:  # a column

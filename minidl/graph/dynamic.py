@@ -43,7 +43,7 @@ mode = _Mode()
 
 
 _numbers = itertools.count()
-ALL_OF_IT = 1 << 16  # bytes: to see whether a larger array was changed, only a sample of it is compared
+ALL_OF_IT = 1 << 17  # bytes: to see whether a larger array was changed, only a sample of it is compared
 
 
 class Leaf:

@@ -6,6 +6,8 @@ Each names an operation of `minidl.ops`, and its arguments; what it computes is 
 
 from __future__ import annotations
 
+import numpy as np
+
 from minidl import ops
 from minidl.graph.dynamic import Tensor, apply
 from minidl.graph.node import Value, alike
@@ -161,6 +163,12 @@ def stack(values, axis=0):
     return concatenate([v.reshape(v.shape[:axis] + (1,) + v.shape[axis:]) for v in values], axis)
 
 
+def _prediction_and_target(prediction, target):
+    """Return both as values; a target that is a plain array is taken in the dtype of the prediction."""
+    prediction = prediction if isinstance(prediction, Value) else Tensor(prediction)
+    return prediction, target if isinstance(target, Value) else np.asarray(target, prediction.dtype)
+
+
 # --------------------------------------------------------------------------------- probabilities and losses
 
 
@@ -181,12 +189,12 @@ def cross_entropy(logits, labels):
 
 def bce_with_logits(logits, targets):
     """Mean binary cross-entropy of sigmoid(logits) against targets from 0 to 1, of the same shape."""
-    return apply(ops.bce_with_logits, *_both(logits, targets))
+    return apply(ops.bce_with_logits, *_prediction_and_target(logits, targets))
 
 
 def mse(prediction, target):
     """Mean of the squared differences; both of one shape."""
-    prediction, target = _both(prediction, target)
+    prediction, target = _prediction_and_target(prediction, target)
     if tuple(prediction.shape) != tuple(target.shape):
         raise ValueError(f"prediction {prediction.shape} and target {target.shape} must have one shape")
     return ((prediction - target) ** 2).mean()

@@ -181,9 +181,9 @@ class Value:
 
 
 def alike(other, value):
-    """Return what stands beside `value` in an operator, with a bare number or integers taken in its dtype.
+    """Return what stands beside `value` in an operator; what is no array of floats itself is taken in its dtype.
 
-    So 2 * x has the dtype of x, whichever that is, and so has x times an array of integers.
+    So 2 * x has the dtype of x, whichever that is, and so has x times a list, or an array of integers.
     """
     if isinstance(other, Value):
         takes = other.dtype.kind != "f" and value.dtype.kind == "f"
@@ -194,7 +194,7 @@ def alike(other, value):
     if other is None or isinstance(other, (str, bytes)):
         raise TypeError(f"cannot compute with {other!r}")
     array = other if isinstance(other, np.ndarray) else np.asarray(other)
-    weak = array.dtype.kind in "biu" or isinstance(other, np.generic)
+    weak = array.dtype.kind in "biu" or not isinstance(other, np.ndarray)
     return array.astype(dtype) if weak and dtype.kind == "f" else array
 
 

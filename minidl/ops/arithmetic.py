@@ -30,9 +30,9 @@ def _sigmoid(a):
 
 def _where(condition, x, y):
     # A bare 0 takes the dtype of what stands beside it; np.where would make float64 of float32 and 0.
-    if isinstance(x, (int, float)):
+    if type(x) in (int, float):
         x = y.dtype.type(x)
-    elif isinstance(y, (int, float)):
+    elif type(y) in (int, float):
         y = x.dtype.type(y)
     return np.where(condition, x, y)
 

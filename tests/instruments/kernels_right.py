@@ -1,6 +1,7 @@
-"""Correct kernels of many kinds, at sizes that do not divide their blocks: the tracer must say nothing against them.
+"""Correct kernels of many kinds, at sizes that do not divide their blocks: the tracer must not complain.
 
-Each is followed by a function that returns its launch and, in NumPy, what it must compute. `CASES` collects them.
+Each is followed by a function that returns its launch and, from NumPy, what it must compute. `CASES` collects
+them.
 """
 
 import math
@@ -24,7 +25,7 @@ CASES = []
 
 
 def case(build):
-    """Collect `build() → (kernel, grid, block, args, {argument position: expected}[, dynamic shared bytes])`."""
+    """Collect `build() → (kernel, grid, block, args, {argument position: expected}[, shared bytes])`."""
     CASES.append(build)
     return build
 
@@ -1036,7 +1037,7 @@ def loops_over_arrays_kernel(out, a):
         total = float32(0)
         for j, value in enumerate(a[i]):
             total += value * float32(j)
-        for value, weight in zip(a[i], WEIGHTS):
+        for value, weight in zip(a[i], WEIGHTS):  # noqa: B905
             total += value * weight
         for value in a[i, 1:]:
             total += value

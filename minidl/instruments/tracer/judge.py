@@ -210,8 +210,8 @@ class Judge:
             index = int(index[0]) if len(index) == 1 else tuple(map(int, index))
             line = self.sites[self.site[writes[0]]].line
             message = (
-                f"{len(missing)} of the {row.size} elements of {row.name}, which line {line} writes, never got "
-                f"a value; the first is {row.element(index)}"
+                f"{len(missing)} of the {row.size} elements of {row.name}, which line {line} writes, got no "
+                f"value; the first is {row.element(index)}"
             )
             findings.append(
                 Finding("unwritten-output", row.name, index, (), line, message, (line,), len(missing))

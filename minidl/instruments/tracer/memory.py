@@ -185,12 +185,15 @@ class Memory:
             array.written.add(cell)
 
     def _fill(self, thread, site, trip, value, view):
-        """`a[1:3] = value`: one write per element."""
+        """`a[1:3] = value`: one write per element, and one read if `value` is an array.
+
+        Every write has a read's site behind its own, for this.
+        """
         several = isinstance(value, Array)
         if several and value.shape != view.shape:
             raise TypeError(f"shape {value.shape} cannot be written into {view.name} of shape {view.shape}")
         for index in np.ndindex(view.shape):
-            item = self.read(thread, site, trip, value, index) if several else value
+            item = self.read(thread, site + 1, trip, value, index) if several else value
             self.write(thread, site, trip, item, view, index)
 
     def record(self, thread, site, trip, row, cell, value):

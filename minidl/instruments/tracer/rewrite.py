@@ -187,6 +187,8 @@ class Rewriter(ast.NodeTransformer):
     def _request(self, operation, node, what, text, *parts):
         """Return `(yield (operation, site, trip, *parts))`."""
         site = self._code(self.program.add_site(node, what, text, self.function.__name__))
+        if operation == WRITE:
+            self.program.add_site(node, "read", text, self.function.__name__)  # see `Memory.write`
         return ast.Yield(ast.Tuple([ast.Constant(operation), site, load(self.trip), *parts], ast.Load()))
 
     def _code(self, site):

@@ -20,6 +20,7 @@ from minidl.instruments.tracer.values import poison
 
 WARP_SIZE = 32
 MOST_BARRIERS = 10_000  # that a block passes before its loop is called endless
+MOST_WAITING = 32  # blocks that are kept waiting for others before their loop is called endless
 
 
 class LimitReached(RuntimeError):
@@ -175,6 +176,7 @@ class Launch:
         self.grid, self.block, self.args = grid, block, args
         self.policy, self.shared_bytes, self.limit = policy, shared_bytes, limit
         self.steps = 0
+        self.busiest: Thread | None = None  # of the threads that have not finished
         self.complete = True
 
     def run(self):
@@ -191,11 +193,12 @@ class Launch:
                 return
             position, quantum = self.policy.choose(ready)
             thread = ready[position]
+            self.busiest = self.busiest or thread
             if self._resume(thread, quantum):
                 ready.append(ready.pop(position))  # the others first
                 if quantum == InOrder.quantum:
                     window += 1  # it may wait for a block that has not started
-                    if self._spinning(thread, ready):
+                    if (started == self.grid.size or window > MOST_WAITING) and self._spinning(thread, ready):
                         self._give_up(thread, thread.loop)
                 continue
             thread.spun_from = None
@@ -243,13 +246,15 @@ class Launch:
         except StopIteration:
             pass
         except UnsupportedKernel as refused:
-            raise UnsupportedKernel(f"line {_line_of(refused)}: {refused}") from None
+            line = _line_of(refused) or self.program.site(request[1]).line
+            raise UnsupportedKernel(f"line {line}: {refused}") from None
         except LimitReached:
             raise
         except Exception as error:
             thread.raised = True
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            self.memory.problem("exception", "", None, -_line_of(error), [thread.number], (said,))
+            site = -_line_of(error) or request[1]  # one raised by an access has left the kernel's own code
+            self.memory.problem("exception", "", None, site, [thread.number], (said,))
         finally:
             self._count(thread, count, request[1])
         thread.finished = True
@@ -259,12 +264,16 @@ class Launch:
         """Stop a launch that is too large, or whose threads do not come to an end."""
         self.steps += steps
         thread.steps += steps
+        if thread.steps > self.busiest.steps or self.busiest.finished:
+            self.busiest = thread
         if thread.block.epoch > max(self.limit // 500, MOST_BARRIERS):
             self._give_up(thread, site)
         elif self.steps > self.limit:
-            looping = thread.steps > self.limit // 4 or thread.block.epoch * self.block.size > self.limit // 8
+            looping = self.busiest.steps > min(InOrder.quantum, self.limit // 50)
+            looping |= thread.block.epoch * self.block.size > self.limit // 8
             if not looping and not self._repeats(len(self.memory.accesses.site) - InOrder.quantum):
                 raise self._too_large(f"makes more than {self.limit:,} accesses")
+            thread, site = (self.busiest, self.busiest.loop) if self.busiest.loop else (thread, site)
             self._give_up(thread, site)
 
     def _too_large(self, how):

@@ -172,13 +172,16 @@ class _Result:
         findings = seen_while_running(self.memory.problems, program, judge.words)
         findings += judge.races() + judge.uninitialised()
         if self.complete and not any(finding.kind == "exception" for finding in findings):
-            findings += judge.unwritten() + judge.written_inputs()
+            racy = {finding.array for finding in findings if finding.kind == "race"}
+            findings += judge.unwritten()
+            findings += [finding for finding in judge.written_inputs() if finding.array not in racy]
         findings += [
             _non_constant_shape(program.sites[site], shape) for site, shape in program.dynamic_shapes
         ]
         findings += advice(warp_requests(self.columns, self.arrays, program.sites, judge.block.size))
         if not any(row.dtype[1:] in ("f8", "c16") for row in self.arrays if row.space == GLOBAL):
-            findings += [_float64(program.sites[site]) for site in self.arithmetic.widened if site]
+            sites = [program.sites[site] for site in self.arithmetic.widened if site]
+            findings += {site.line: _float64(site) for site in reversed(sites)}.values()
         return list(dict.fromkeys(findings))
 
 

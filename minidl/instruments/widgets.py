@@ -6,7 +6,7 @@ import hashlib
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 import ipywidgets
@@ -43,7 +43,7 @@ class Frames:
         The frame shown first.
     """
 
-    svgs: tuple[str, ...]
+    svgs: tuple[str, ...] = field(repr=False)
     alts: tuple[str, ...]
     labels: tuple[str, ...]
     stops: tuple[tuple[str, ...], ...]
@@ -148,7 +148,7 @@ def frames(
 class Picture:
     """One drawing, shown as SVG that follows the page's light or dark mode."""
 
-    svg: str
+    svg: str = field(repr=False)
     alt: str
 
     def _repr_html_(self) -> str:

@@ -65,6 +65,11 @@ def test_figures_bring_their_own_words():
     assert 'aria-label="nothing at all"' in picture(figure)._repr_html_()
 
 
+def test_a_notebook_keeps_the_drawings_once():
+    drawing = svg("only here")
+    assert "only here" not in repr(frames([drawing, drawing], "k", alts=list("ab"))) + repr(picture(drawing, "a"))
+
+
 def test_words_and_names_are_escaped():
     page = frames([svg(1), svg(2)], 'a "label" <b>', alts=['"quoted" </script>', "x"])._repr_html_()
     assert page.count("</script>") == 2  # the two that we open ourselves

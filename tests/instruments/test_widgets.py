@@ -67,7 +67,9 @@ def test_figures_bring_their_own_words():
 
 def test_a_notebook_keeps_the_drawings_once():
     drawing = svg("only here")
-    assert "only here" not in repr(frames([drawing, drawing], "k", alts=list("ab"))) + repr(picture(drawing, "a"))
+    assert "only here" not in repr(frames([drawing, drawing], "k", alts=list("ab"))) + repr(
+        picture(drawing, "a")
+    )
 
 
 def test_words_and_names_are_escaped():

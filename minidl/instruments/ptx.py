@@ -280,11 +280,19 @@ def occupancy(block: int, registers: int, shared: int, cc=(7, 5)) -> Occupancy:
         Bytes of shared memory per block.
     cc : tuple of int
         Compute capability, one of `SM_LIMITS`.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside what any GPU allows, or `cc` is not known.
     """
     if cc not in SM_LIMITS:
         raise ValueError(f"cc must be one of {', '.join(map(str, SM_LIMITS))}, got {cc}")
-    if not 1 <= block <= 1024:
-        raise ValueError(f"block must be from 1 to 1024 threads, got {block}")
+    for name, value, low, high in (("block", block, 1, 1024), ("registers", registers, 0, 255)):
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+    if shared < 0:
+        raise ValueError(f"shared must not be negative, got {shared}")
     most_warps, most_blocks, most_shared, reserved, unit = SM_LIMITS[cc]
     warps = -(-block // 32)
     room = {"warps": most_warps // warps, "blocks": most_blocks}

@@ -1,7 +1,7 @@
-"""Broken kernels of many kinds: each line marked `# bug: kind` is where the tracer must find that kind.
+"""Broken kernels of many kinds: a line marked `# bug: kind` is where the tracer must find that kind.
 
-A line marked `# bug: kind?` takes part in a bug of that kind, and need not be reported for itself: a race has two
-ends, and a finding names both in `lines`. `CASES` collects the launches.
+A line marked `# bug: kind?` takes part in a bug of that kind, and need not be reported for itself: a race
+has two ends, and a finding names both in `lines`. `CASES` collects the launches.
 """
 
 import math

@@ -17,10 +17,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from lessons.comparison import UNTOUCHED, Case, CheckFailed, Slip, compare, count, failure
 from minidl.hardware.cuda import cuda
 from minidl.hardware.device import Device
 from minidl.hardware.machine import GPU
@@ -29,21 +29,9 @@ from minidl.instruments.tracer import LimitReached, UnsupportedKernel, trace
 
 SECONDS = 10  # for one run of a Python function; a right one takes milliseconds
 ACCESSES = 1_000_000  # for one run of a kernel in the tracer; a right one makes thousands
-TOLERANCE = 1e-5  # relative to the largest value: some roundings of float32
-UNTOUCHED = np.float32(-99999.5)  # what an output holds before a kernel writes it
-
 MOST_WORDS = 500  # characters of an error of somebody else's; some of numba's fill pages
 
 CudaKernel = type(cuda.jit(lambda: None))
-
-
-class CheckFailed(AssertionError):
-    """Raised when an answer is not right yet; the message says what is wrong, and where."""
-
-    def _render_traceback_(self):
-        # Jupyter shows these lines and leaves out the stack, which is that of the checks. Where a line of the
-        # student's own code matters, the message quotes it.
-        return str(self).splitlines()
 
 
 class Lesson:
@@ -79,7 +67,7 @@ class Lesson:
                 except CheckFailed as failed:
                     raise CheckFailed(f"{title}: {failed}") from None
                 self.passed.add(title)
-                print(f"{title}: passed, {_count(points, 'point')}.")
+                print(f"{title}: passed, {count(points, 'point')}.")
 
             return run
 
@@ -93,7 +81,7 @@ class Lesson:
             print(f"{title:<42} {got} of {points}{note}")
         total = sum(self.points[title] for title in self.passed)
         complete = sum(points for title, points in self.points.items() if title not in self.extra)
-        print(f"\nTogether {_count(total, 'point')}; {complete} make the lesson complete.")
+        print(f"\nTogether {count(total, 'point')}; {complete} make the lesson complete.")
         gpu = Device("cuda")
         print(f"Kernels ran in the tracer{f' and on {gpu.name}' if gpu.available else ''}.")
 
@@ -119,25 +107,6 @@ def check_value(name: str, got, expected: float, slips: dict[float, str] | None 
     raise CheckFailed(" ".join([f"{name} is not {got:g}.", *words[:1]]))
 
 
-@dataclass(frozen=True)
-class Case:
-    """One set of inputs: in words, which complete "With …", and as arguments."""
-
-    words: str
-    inputs: tuple
-
-
-@dataclass(frozen=True)
-class Slip:
-    """A well-known wrong answer: words for it, and a function of a case's inputs that makes it.
-
-    The function returns an array of the right shape, with NaN where it cannot know.
-    """
-
-    words: str
-    values: Callable
-
-
 def check_function(
     function, spec: Callable, cases: Sequence[Case], slips: Sequence[Slip] = (), shape_hint: str = ""
 ) -> None:
@@ -159,20 +128,20 @@ def check_function(
         with _students_code(function, case), _time_limit(function, SECONDS):
             got = function(*inputs)
         if got is None:
-            raise _failure(case, "the function returned nothing: is there a `return` at its end?")
+            raise failure(case, "the function returned nothing: is there a `return` at its end?")
         try:
             values = np.asarray(got, dtype=np.float64)
         except (TypeError, ValueError):
-            raise _failure(
+            raise failure(
                 case, f"the function returned {_shown(got)}, expected an array of numbers."
             ) from None
         if values.shape != expected.shape:
             shapes = f"the result has shape {values.shape}, expected {expected.shape}. {shape_hint}"
-            raise _failure(case, shapes)
-        _compare("result", values, expected, case, slips)
+            raise failure(case, shapes)
+        compare("result", values, expected, case, slips)
         for given, now in zip(case.inputs, inputs, strict=True):
             if not np.array_equal(given, now, equal_nan=True):
-                raise _failure(case, "the function changed its input, which it must only read.")
+                raise failure(case, "the function changed its input, which it must only read.")
 
 
 # ---- Kernels
@@ -235,7 +204,7 @@ def check_kernel(
                 blocks = -(-out.size // threads)
                 seen = trace(kernel, blocks, threads, out, *inputs, schedule=schedule, limit=ACCESSES)
             _judge_findings(seen, case, advice)
-            _compare("out", out, expected, case, slips, threads)
+            compare("out", out, expected, case, slips, threads)
             if limits:
                 _judge_counts(seen.counts(), limits(*case.inputs), case, advice)
     _compile(kernel, cases[0])
@@ -264,17 +233,20 @@ def _check_is_kernel(kernel, parameters):
 
 def _judge_findings(seen, case, advice):
     """Raise the finding that explains the most."""
-    for kind in ADVICE:
-        for finding in seen.findings:
-            if finding.kind != kind:
-                continue
-            if kind == "exception" and "raised NotImplementedError: " in finding.message:
-                what = finding.message.partition("raised NotImplementedError: ")[2]
-                raise CheckFailed(f"still open: {what.rpartition(' on line')[0]}.")
-            blocks = {thread.block for thread in finding.threads[:2]}
-            hint = advice["race between blocks" if kind == "race" and len(blocks) > 1 else kind]
-            lines = [_quote(line, seen.source[line]) for line in finding.lines if line in seen.source]
-            raise _failure(case, "\n".join([f"{finding.message}.", *lines, hint]), kind)
+    errors = [
+        finding for finding in seen.errors if finding.kind != "unwritten-output"
+    ]  # the values show that
+    if not errors:
+        return
+    order = list(ADVICE)
+    finding = min(errors, key=lambda error: order.index(error.kind) if error.kind in order else len(order))
+    kind, stub = finding.kind, "raised NotImplementedError: "
+    if kind == "exception" and stub in finding.message:
+        raise CheckFailed(f"still open: {finding.message.partition(stub)[2].rpartition(' on line')[0]}.")
+    if kind == "race" and len({thread.block for thread in finding.threads}) > 1:
+        kind = "race between blocks"
+    lines = [_quote(line, seen.source[line]) for line in finding.lines if line in seen.source]
+    raise failure(case, "\n".join([f"{finding.message}.", *lines, advice.get(kind, "")]), finding.kind)
 
 
 def _judge_counts(counts, limits, case, advice):
@@ -283,7 +255,7 @@ def _judge_counts(counts, limits, case, advice):
         if got > limit:
             enough = f"{limit} {'is' if limit < 3 else 'are'} enough"
             words = f"too many {what.replace('_', ' ')}: got {got} per thread, {enough}."
-            raise _failure(case, f"{words} {advice.get(what, '')}")
+            raise failure(case, f"{words} {advice.get(what, '')}")
 
 
 def _compile(kernel, case):
@@ -324,84 +296,7 @@ def _run_on_gpu(kernel, spec, cases, threads):
             inputs = [GPU.upload(x) if isinstance(x, np.ndarray) else x for x in case.inputs]
             GPU.launch(kernel, -(-expected.size // threads), threads, out, *inputs)
             got = GPU.download(out)
-        _compare("out", got, expected, case, (), threads)
-
-
-# ---- Comparing values
-
-
-def _compare(name, got, expected, case, slips, threads=None):
-    """Raise if values are wrong: where, what was expected, and what the likely misunderstanding is."""
-    finite = np.abs(expected[np.isfinite(expected)])
-    size = finite.max() if finite.size else 1.0
-
-    def same(left, right):
-        return np.isclose(left, right, rtol=TOLERANCE, atol=TOLERANCE * size, equal_nan=True)
-
-    wrong = ~same(got, expected)
-    if not wrong.any():
-        return
-    unwritten = np.flatnonzero(got == UNTOUCHED)
-    if unwritten.size == got.size:
-        raise _failure(
-            case, f"{name} was never written: {_count(got.size, 'output')}, and no thread wrote one."
-        )
-    if unwritten.size:
-        raise _failure(case, _unwritten(name, unwritten, got.size, threads))
-    first = np.unravel_index(np.argmax(wrong), wrong.shape)
-    index = ", ".join(str(int(i)) for i in first)
-    words = f"{name}[{index}] is {got[first]:.6g}, expected {expected[first]:.6g}"
-    if wrong.sum() > 1:
-        words += f"; {wrong.sum()} of {wrong.size} values are wrong"
-    raise _failure(case, f"{words}. {_misunderstanding(got, expected, wrong, case, slips, same, threads)}")
-
-
-def _unwritten(name, cells, size, threads):
-    first, last = cells[0], cells[-1]
-    if cells.size == 1:
-        which = f"{name}[{first}]{', the last output,' if first == size - 1 else ''} was never written."
-    elif last - first + 1 == cells.size:
-        which = f"{name}[{first}] to {name}[{last}] were never written."
-    else:
-        which = f"{cells.size} of {size} outputs were never written, {name}[{first}] is the first of them."
-    if first == threads:
-        return f"{which} Only block 0 has written: is the number of the block part of the index?"
-    if last == size - 1:
-        return f"{which} Does the guard stop a thread that has an output?"
-    return which
-
-
-def _misunderstanding(got, expected, wrong, case, slips, same, threads) -> str:
-    """Return a sentence on what probably led to these values, or nothing."""
-    for slip in slips:
-        values = slip.values(*case.inputs)
-        known = ~np.isnan(values) | np.isnan(expected)
-        if 2 * known.sum() >= known.size and same(got, values)[known].all() and (known & wrong).any():
-            return slip.words
-    there = np.flatnonzero(wrong)
-    if np.isnan(got[wrong]).any() and any(np.isnan(x).any() for x in case.inputs):
-        return "A NaN may touch only those outputs that are computed from it."
-    if threads and np.abs(got[wrong] - expected[wrong]).max() > abs(UNTOUCHED) / 1000:
-        return (
-            "What `out` held before has got into the result. Nobody promises zeros there: "
-            "add up in a local variable, and write to `out` once."
-        )
-    if got.ndim == 1 and got.size > 3:
-        if same(got[:-1], expected[1:]).all():
-            return "Every value is one place too far to the left: out[i] holds what belongs into out[i + 1]."
-        if same(got[1:], expected[:-1]).all():
-            return "Every value is one place too far to the right: out[i] holds what belongs into out[i - 1]."
-        if there.size == 1 and there[0] == got.size - 1:
-            return "Only the last value is wrong: how does the last output differ from the others?"
-    if threads and got.size > threads:
-        if not wrong[:threads].any():
-            return "Block 0 is right, the blocks after it are not: what does the code know about its block?"
-        if (there % threads).min() > 0:
-            return (
-                "In every block the first outputs are right and later ones are not: "
-                "is everything there that the last threads of a block need?"
-            )
-    return ""
+        compare("out", got, expected, case, (), threads)
 
 
 # ---- Running somebody else's code
@@ -448,18 +343,18 @@ def _students_code(function, case):
         with _quietly():
             yield
     except _TimeUp:
-        raise _failure(
+        raise failure(
             case, f"it was still running after {SECONDS} seconds. {ADVICE['endless-loop']}"
         ) from None
     except LimitReached:
-        raise _failure(case, f"it went on for {ACCESSES:,} accesses. {ADVICE['endless-loop']}") from None
+        raise failure(case, f"it went on for {ACCESSES:,} accesses. {ADVICE['endless-loop']}") from None
     except UnsupportedKernel as refused:
         raise CheckFailed(f"the checks cannot follow this kernel: {refused}.") from None
     except NotImplementedError as task:
         raise CheckFailed(f"still open: {task}.") from None
     except (Exception, SystemExit) as error:
         words = f"it stopped with {type(error).__name__}: {str(error)[:MOST_WORDS]}"
-        raise _failure(case, "\n".join([words, *_last_line(error, function)])) from None
+        raise failure(case, "\n".join([words, *_last_line(error, function)])) from None
 
 
 def _last_line(error, function):
@@ -473,21 +368,12 @@ def _last_line(error, function):
 
 
 def _quote(line, text):
-    return f"    line {line}: {(text or '').strip()}"
+    return f"    line {line}: {text.strip()}"
 
 
 def _copies(case):
     return [np.copy(value) if isinstance(value, np.ndarray) else value for value in case.inputs]
 
 
-def _failure(case, words, kind=""):
-    label = f" {kind.replace('-', ' ').replace('non ', 'non-')}:" if kind else ""
-    return CheckFailed(f"with {case.words},{label} {words.strip()}")
-
-
 def _shown(value):
     return f"{type(value).__name__} {value!r:.60}"
-
-
-def _count(number, what):
-    return f"{number} {what}{'s' * (number != 1)}"

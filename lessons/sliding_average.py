@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lessons.checks import Case, Lesson, Slip, check_function, check_kernel, check_value
+from lessons.checks import Lesson, check_function, check_kernel, check_value
+from lessons.comparison import Case, Slip
 from minidl.instruments.tracer import trace
 from minidl.kernels.sliding_average import sliding_average_naive_kernel, sliding_average_reference
 

@@ -10,7 +10,8 @@ import pytest
 from numba import njit
 
 from lessons import checks, conftest
-from lessons.checks import Case, CheckFailed, Lesson, Slip, check_function, check_kernel, check_value
+from lessons.checks import Lesson, check_function, check_kernel, check_value
+from lessons.comparison import Case, CheckFailed, Slip
 from minidl.hardware.cuda import cuda
 from minidl.instruments.tracer import TracedGpu
 

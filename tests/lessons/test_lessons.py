@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from lessons import checks, handout
+from lessons.comparison import CheckFailed
 
 HERE = Path(__file__).parent
 LESSONS = [path.stem for path in handout.find([])]
@@ -85,7 +86,7 @@ def test_attempt(name, task, words, source, tmp_path, capsys, monkeypatch):
         session.run(check.source)
         assert capsys.readouterr().out == "".join(output.text for output in check.outputs)
         return
-    with pytest.raises(checks.CheckFailed) as failed:
+    with pytest.raises(CheckFailed) as failed:
         session.run(check.source)
     assert words in str(failed.value)
     assert capsys.readouterr() == ("", "")
@@ -114,7 +115,7 @@ def test_an_empty_answer_fails(name, tmp_path):
         for source in (block.sub(r"\1pass", cells[fill].source), given[fill].source):
             known = set(session.names)
             session.run(source)
-            with pytest.raises((checks.CheckFailed, NameError)):
+            with pytest.raises((CheckFailed, NameError)):
                 session.run(cells[check].source)
             for left in set(session.names) - known:
                 del session.names[left]

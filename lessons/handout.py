@@ -166,6 +166,7 @@ def _run(notebook, name: str) -> list[list]:
             timeout=CELL_SECONDS,
             kernel_name="python3",
             record_timing=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its advice on transport is not for authors
             resources={"metadata": {"path": folder}},
         )
         try:

@@ -29,12 +29,15 @@ OVERFLOWING = """() => {
     return wide;
 }"""
 
-# What a slider's cell shows, without the slider itself.
-DRAWN = """slider => {
-    const cell = slider.closest('.cell_output').cloneNode(true);
-    const controls = '.osi-controls, .widget-slider, .widget-play, script, style';
-    cell.querySelectorAll(controls).forEach(control => control.remove());
-    return cell.innerHTML;
+# Whether a slider's cell shows something else than when this was asked last, the slider itself apart.
+CHANGED = """slider => {
+    const cell = slider.closest('.cell_output');
+    const stage = slider.closest('.osi-frames')?.querySelector('.osi-stage') || cell.cloneNode(true);
+    const controls = '.widget-slider, .widget-play, script, style';
+    if (!stage.isConnected) stage.querySelectorAll(controls).forEach(control => control.remove());
+    const before = cell.drawn;
+    cell.drawn = stage.innerHTML;
+    return cell.drawn !== before;
 }"""
 
 SLIDERS = ".bd-article input[type=range], .bd-article [role=slider]"
@@ -84,11 +87,11 @@ def move(page, slider) -> list[str]:
     )
     slider.focus()
     page.keyboard.press("Home")
-    drawn, problems = slider.evaluate(DRAWN), []
+    slider.evaluate(CHANGED)
+    problems = []
     for step in range(round(last - first)):
         page.keyboard.press("ArrowRight")
-        before, drawn = drawn, slider.evaluate(DRAWN)
-        if drawn == before:
+        if not slider.evaluate(CHANGED):
             problems.append(f"slider {name!r}: nothing changed at step {step + 1}")
     return problems or ([] if last > first else [f"slider {name!r} has one position only"])
 

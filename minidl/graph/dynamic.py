@@ -273,6 +273,11 @@ class Tensor(Value):
 
     __hash__ = object.__hash__
 
+    def __reduce__(self):
+        if type(self.step) is Step:
+            raise GradientError("a tensor that a step made cannot be copied or pickled: `detach()` it first")
+        return Tensor, (self.data, self.requires_grad), (None, {"grad": self._grad})
+
     def __setitem__(self, index, value):
         """Write to it in place, where no gradient is recorded."""
         if mode.recording and self.requires_grad:

@@ -14,7 +14,7 @@ from minidl.graph.node import Value, alike
 
 
 def _present(*inputs):
-    return inputs[: inputs.index(None)] if None in inputs[1:] else inputs
+    return [value for value in inputs if value is not None]
 
 
 def _both(a, b):

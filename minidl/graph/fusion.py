@@ -72,8 +72,10 @@ class _ForOneNumber(ast.NodeTransformer):
     def visit_BinOp(self, node):
         if isinstance(node.op, ast.Pow):
             exponent = self._number(node.right)
-            if exponent is not None and float(exponent).is_integer() and abs(exponent) < 64:
-                return ast.BinOp(self.visit(node.left), node.op, ast.Constant(int(exponent)))
+            if exponent is not None and float(exponent).is_integer() and 0 < abs(exponent) < 64:
+                power = ast.BinOp(self.visit(node.left), node.op, ast.Constant(int(abs(exponent))))
+                one = self.visit_Constant(ast.Constant(1))
+                return power if exponent > 0 else ast.BinOp(one, ast.Div(), power)
         return self.generic_visit(node)
 
     def _number(self, node):

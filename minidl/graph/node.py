@@ -181,7 +181,7 @@ class Value:
 
 
 def alike(other, value):
-    """Return what stands beside `value` in an operator; what is no array of floats itself is taken in its dtype.
+    """Return what stands beside `value` in an operator; what is no array of floats takes its dtype.
 
     So 2 * x has the dtype of x, whichever that is, and so has x times a list, or an array of integers.
     """

@@ -102,7 +102,8 @@ def fold_constants(fetches):
             with np.errstate(all="ignore"):
                 value, _ = node.op.forward(*[parent.params["value"] for parent in inputs], **node.params)
             return _constant(value, node, graph)
-        return _neutral(node, inputs) or keep(node, inputs, graph)
+        same = _neutral(node, inputs)
+        return keep(node, inputs, graph) if same is None else same
 
     return rewrite(fetches, rule)
 

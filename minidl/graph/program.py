@@ -44,6 +44,7 @@ class Program:
         self.fetches, self.feeds, self.later = list(fetches), list(feeds), list(later)
         self.nodes = nodes_below(fetches)
         self._stop = len(nodes_below(fetches[: len(later)]))  # those come first
+        self._assigned = [node for node in self.nodes if node.op is ASSIGN]
         self.kept = {node.inputs[0] for node in self.nodes if isinstance(node.op, Backward)}
         self._names = _names(self.nodes)
         self.buffers, self.planned, self.unplanned = {}, 0, 0
@@ -52,10 +53,8 @@ class Program:
 
     def run(self, *values):
         """Run it: arrays of the right shapes and dtypes in, a list of arrays out."""
-        if not self._rehearsed:
-            return self._rehearse(values)
         try:
-            return self._run(*values)
+            return self._run(*values) if self._rehearsed else self._rehearse(values)
         except Exception as error:
             raise self._named(error) from None
 
@@ -73,7 +72,7 @@ class Program:
         if trace is None or not isinstance(error, (ValueError, TypeError)):
             return error
         node = self._lines.get(trace.tb_lineno)
-        return type(error)(f"node {node.name!r}: {error}") if node else error
+        return error if node is None else type(error)(f"node {node.name!r}: {error}")
 
     # --------------------------------------------------------------------------------------------- writing it
 
@@ -101,22 +100,26 @@ class Program:
                 self._times = times
             if gone := last.get(position):
                 body.append(f"del {', '.join(gone)}")
-        assigned = [node for node in self.nodes if node.op is ASSIGN]
-        for node in assigned if len(assigned) > 1 else ():
-            body.append(f"{names[node]} = array({names[node]})")  # one may be read from another's memory
-        for node in assigned:
-            body.append(f"{names[node.inputs[0]]}[...] = {names[node]}")
         if everything:
             kept = ", ".join(f"'{names[n]}': {names[n]}_kept" for n in self.nodes if n in self.kept)
             values = ", ".join(f"'{names[n]}': {names[n]}" for n in self.nodes)
             body.append(f"return {{{values}}}, {{{kept}}}")
         else:
             rest = ", ".join(self._result(node) for node in self.fetches[len(self.later) :])
-            body.append(f"{'yield' if self.later else 'return'} [{rest}]")
+            body.append(f"results = [{rest}]")
+            if self._assigned:
+                space["assign"] = self._assign
+                body.append(f"assign([{', '.join(names[node] for node in self._assigned)}])")
+            body.append(f"{'yield' if self.later else 'return'} results")
         feeds = ", ".join(names[node] for node in self.feeds)
         source = f"def program({feeds}):\n" + "".join(f"    {line}\n" for line in body)
         exec(compile(source, "<program>", "exec"), space)
         return source, space["program"]
+
+    def _assign(self, values):
+        """Store new values in their variables; they are copied first, as one may lie in another's memory."""
+        for node, value in zip(self._assigned, [np.array(value) for value in values], strict=True):
+            node.inputs[0].params["tensor"].data[...] = value
 
     def _line(self, node, space):
         """Return the line that computes a node, and put what it needs into `space`."""
@@ -207,6 +210,7 @@ class Program:
         outputs = [results[self._names[node]] for node in self.fetches]
         outputs = [np.array(v) if n in self._aliased or n.op is ASSIGN else v
                    for n, v in zip(self.fetches, outputs, strict=True)]  # fmt: skip
+        self._assign([results[self._names[node]] for node in self._assigned])
         self.source, self._run = self._write()
         self._rehearsed = True
         return outputs
@@ -281,7 +285,9 @@ class Program:
                         f"node {node.name!r}, {node.op.name} of {shapes}, made a NaN out of numbers"
                     )
                 raise NotANumber(f"the value of {node.name!r} holds a NaN")
-        return [np.array(results[self._names[node]]) for node in self.fetches]
+        outputs = [np.array(results[self._names[node]]) for node in self.fetches]
+        self._assign([results[self._names[node]] for node in self._assigned])
+        return outputs
 
     def time(self, *values, repeat=20):
         """Return the median time of each node, in seconds, over several runs."""
@@ -304,7 +310,7 @@ def _identifier(name):
 
 def _names(nodes):
     """Return for each node a name of its own that Python accepts."""
-    names, taken = {}, {"array", "clock", "program", "times"}
+    names, taken = {}, {"array", "assign", "clock", "program", "results", "times"}
     for node in nodes:
         name = base = _identifier(node.name)
         count = 1

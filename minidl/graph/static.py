@@ -243,9 +243,10 @@ class Session:
             if not isinstance(node, Node):
                 raise TypeError(f"fetches must be nodes, got {node!r}")
         arrays = {node: _checked(node, value) for node, value in feeds.items()}
-        key = (nodes, tuple((node, array.shape) for node, array in arrays.items()))
+        passes = [p for p in self.passes if p != "fuse"] if mode.watching else self.passes
+        key = (nodes, mode.watching, tuple((node, array.shape) for node, array in arrays.items()))
         if key not in self._programs:
-            self._programs[key] = build(nodes, arrays, self.passes)
+            self._programs[key] = build(nodes, arrays, passes)
         program, order = self._programs[key]
         return program, [arrays[node] for node in order]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.hardware.machine import is_on_gpu
+
 
 class Op:
     """One operation on arrays. Both graphs drive every operation through these few methods.
@@ -77,6 +79,15 @@ class Op:
 
     def __repr__(self):
         return f"<op {self.name}>"
+
+
+def by_device(cpu, gpu):
+    """Return a function that calls `gpu` if its first argument is in GPU memory, and else `cpu`."""
+
+    def run(array, *arguments, **options):
+        return (gpu if is_on_gpu(array) else cpu)(array, *arguments, **options)
+
+    return run
 
 
 def size(shape):

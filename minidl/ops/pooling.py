@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ops.op import Op
+from minidl.kernels import pool as kernels
+from minidl.ops.op import Op, by_device
 from minidl.ops.op import size as count
 from minidl.ops.windows import check_images, pair, slid_image
+
+_max_pool = by_device(kernels.max_pool2d, kernels.max_pool2d_cuda)
+_max_pool_backward = by_device(kernels.max_pool2d_backward, kernels.max_pool2d_backward_cuda)
+_avg_pool = by_device(kernels.avg_pool2d, kernels.avg_pool2d_cuda)
+_avg_pool_backward = by_device(kernels.avg_pool2d_backward, kernels.avg_pool2d_backward_cuda)
 
 
 class Pool2d(Op):
     """What both poolings share: `size`, `stride` (by default the size) and `padding` of the window."""
+
+    writes_out = True
 
     def shape(self, x, size, stride=None, padding=0):
         """(N, C, H, W) → (N, C, P, Q)."""
@@ -33,46 +41,20 @@ def _geometry(size, stride, padding):
     return window, stride, padding
 
 
-def _taps(size, stride, padding, padded, out):
-    """Each offset within the window, with the slices of the padded image that it sees."""
-    window, stride, padding = _geometry(size, stride, padding)
-    for i in range(window[0]):
-        for j in range(window[1]):
-            yield (
-                i * window[1] + j,
-                (
-                    Ellipsis,
-                    slice(i, i + stride[0] * out[0], stride[0]),
-                    slice(j, j + stride[1] * out[1], stride[1]),
-                ),
-            )
-
-
 class MaxPool2d(Pool2d):
     """The largest element of each window. The way back goes to that element alone."""
 
     name = "max_pool2d"
 
-    def forward(self, x, size, stride=None, padding=0):
-        """Keep where in its window each maximum was."""
-        shape = self.shape(x.shape, size, stride, padding)
-        p = pair("padding", padding, 0)
-        padded = np.pad(x, ((0, 0), (0, 0), (p[0],) * 2, (p[1],) * 2), constant_values=-np.inf)
-        best = np.full(shape, -np.inf, x.dtype)
-        where = np.zeros(shape, np.int32)
-        for k, tap in _taps(size, stride, padding, padded.shape, shape[2:]):
-            better = (padded[tap] > best) | np.isnan(padded[tap])
-            best[better], where[better] = padded[tap][better], k
-        return best, (where, x.shape)
+    def forward(self, x, size, stride=None, padding=0, out=None):
+        """Keep where each maximum was."""
+        y, indices = _max_pool(x, size, stride, padding, return_indices=True, out=out)
+        return y, (indices, x.shape)
 
     def vjp(self, g, saved, needs, size, stride=None, padding=0):
         """Windows may overlap: an element that won several of them collects all their gradients."""
-        where, shape = saved
-        p = pair("padding", padding, 0)
-        gx = np.zeros((*shape[:2], shape[2] + 2 * p[0], shape[3] + 2 * p[1]), g.dtype)
-        for k, tap in _taps(size, stride, padding, gx.shape, g.shape[2:]):
-            gx[tap] += np.where(where == k, g, 0)
-        return (np.ascontiguousarray(gx[:, :, p[0] : p[0] + shape[2], p[1] : p[1] + shape[3]]),)
+        indices, shape = saved
+        return (_max_pool_backward(g, indices, shape),)
 
 
 class AvgPool2d(Pool2d):
@@ -80,25 +62,13 @@ class AvgPool2d(Pool2d):
 
     name = "avg_pool2d"
 
-    def forward(self, x, size, stride=None, padding=0):
+    def forward(self, x, size, stride=None, padding=0, out=None):
         """Keep nothing but the shape."""
-        shape = self.shape(x.shape, size, stride, padding)
-        p = pair("padding", padding, 0)
-        padded = np.pad(x, ((0, 0), (0, 0), (p[0],) * 2, (p[1],) * 2))
-        y = np.zeros(shape, x.dtype)
-        for _, tap in _taps(size, stride, padding, padded.shape, shape[2:]):
-            y += padded[tap]
-        return y / count(pair("size", size, 1)), (x.shape,)
+        return _avg_pool(x, size, stride, padding, out=out), (x.shape,)
 
     def vjp(self, g, saved, needs, size, stride=None, padding=0):
         """Every element of a window gets the same share."""
-        (shape,) = saved
-        p = pair("padding", padding, 0)
-        gx = np.zeros((*shape[:2], shape[2] + 2 * p[0], shape[3] + 2 * p[1]), g.dtype)
-        share = g / count(pair("size", size, 1))
-        for _, tap in _taps(size, stride, padding, gx.shape, g.shape[2:]):
-            gx[tap] += share
-        return (np.ascontiguousarray(gx[:, :, p[0] : p[0] + shape[2], p[1] : p[1] + shape[3]]),)
+        return (_avg_pool_backward(g, saved[0], size, stride, padding),)
 
 
 class Upsample(Op):

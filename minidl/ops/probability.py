@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ops.op import Op, normalise_axis, size
+from minidl.kernels import softmax as kernels
+from minidl.ops.op import Op, by_device, normalise_axis, size
 
-
-def _softmax(x, axis):
-    e = np.exp(x - np.max(x, axis=axis, keepdims=True))  # the largest exponent is 0, so nothing overflows
-    e /= np.sum(e, axis=axis, keepdims=True)
-    return e
-
-
-def _log_softmax(x, axis):
-    shifted = x - np.max(x, axis=axis, keepdims=True)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+_softmax = by_device(kernels.softmax, kernels.softmax_cuda)
+_softmax_backward = by_device(kernels.softmax_backward, kernels.softmax_backward_cuda)
+_log_softmax = by_device(kernels.log_softmax, kernels.log_softmax_cuda)
+_log_softmax_backward = by_device(kernels.log_softmax_backward, kernels.log_softmax_backward_cuda)
 
 
 class Softmax(Op):
     """y = exp(x) / Σ exp(x) along an axis."""
 
     name = "softmax"
+    writes_out = True
 
-    def forward(self, x, axis=-1):
+    def forward(self, x, axis=-1, out=None):
         """Keep the result: the derivative is written in it."""
-        y = _softmax(x, axis)
+        y = _softmax(x, axis, out=out)
         return y, (y,)
 
     def vjp(self, g, saved, needs, axis=-1):
         """Jacobian: yᵢ(δᵢⱼ - yⱼ)."""
-        (y,) = saved
-        gy = g * y
-        return (gy - y * np.sum(gy, axis=axis, keepdims=True),)
+        return (_softmax_backward(g, saved[0], axis),)
 
     def shape(self, x, axis=-1):
         """The same."""
@@ -49,15 +43,14 @@ class LogSoftmax(Softmax):
 
     name = "log_softmax"
 
-    def forward(self, x, axis=-1):
+    def forward(self, x, axis=-1, out=None):
         """Keep the result."""
-        y = _log_softmax(x, axis)
+        y = _log_softmax(x, axis, out=out)
         return y, (y,)
 
     def vjp(self, g, saved, needs, axis=-1):
         """Jacobian: δᵢⱼ - softmaxⱼ."""
-        (y,) = saved
-        return (g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),)
+        return (_log_softmax_backward(g, saved[0], axis),)
 
 
 class CrossEntropy(Op):

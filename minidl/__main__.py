@@ -3,69 +3,107 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
-import pkgutil
+import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 
-from minidl import __version__, kernels
-from minidl.hardware.device import describe_devices
-from minidl.kernels.ladder import Ladder
-
-
-def ladders() -> dict[str, Ladder]:
-    """Return every ladder of `minidl.kernels` that brings an example to be timed on, by its name."""
-    found = {}
-    for module in pkgutil.walk_packages(kernels.__path__, "minidl.kernels."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, Ladder) and value.example is not None:
-                found[value.name] = value
-    return dict(sorted(found.items()))
-
-
-def info() -> None:
-    """Print the version, the devices, and the ladders that can be timed."""
-    print(f"minidl {__version__}")
-    print(describe_devices())
-    print("ladders:", ", ".join(ladders()))
-
-
-def bench(names: list[str], size: int, budget: float, record: Path | None) -> None:
-    """Time the named ladders, all of them by default; write the measurements as JSON if `record` is given."""
-    from minidl.instruments.stopwatch import compare
-
-    known = ladders()
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        sys.exit(f"there is no ladder {unknown[0]!r}; there are: {', '.join(known)}")
-    if size < 1:
-        sys.exit(f"--size must be at least 1, got {size}")
-    measured = []
-    for name in names or known:
-        workload = {f"{size:,} elements": known[name].example(size)}
-        timings = compare(known[name], workload, budget=budget, progress=sys.stderr.isatty())
-        print(f"\n{timings}", flush=True)
-        measured.append(json.loads(timings.to_json()))
-    if record is not None:
-        record.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+from minidl import __version__
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m minidl", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("info", help="what is installed and what it can run on")
-    timing = commands.add_parser("bench", help="time kernels on this machine")
+    about = commands.add_parser("info", help="devices, what they reach, and versions")
+    about.set_defaults(run=info)
+    timing = commands.add_parser("bench", help="time minidl's kernels beside the libraries that people use")
     timing.add_argument("ladder", nargs="*", help='which, for instance "sliding average"; all by default')
-    timing.add_argument("--size", type=int, default=1_000_000, help="elements of the largest array (1000000)")
-    timing.add_argument("--budget", type=float, default=1.0, help="seconds for each rung (1)")
-    timing.add_argument("--record", type=Path, help="also write the measurements to this file, as JSON")
+    timing.add_argument("--quick", action="store_true", help="small workloads and few rounds")
+    timing.add_argument("--size", type=_positive(int), help="elements of the largest array, for every ladder")
+    timing.add_argument("--budget", type=_positive(float), help="seconds for each rung (1; with --quick 0.1)")
+    timing.add_argument(
+        "--record",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="also write the measurements as JSON, by default to figures/records/<device>.json",
+    )
+    timing.set_defaults(run=bench)
     chosen = parser.parse_args(arguments)
-    if chosen.command == "info":
-        info()
-    else:
-        bench(chosen.ladder, chosen.size, chosen.budget, chosen.record)
+    chosen.run(chosen)
+
+
+def info(_=None) -> None:
+    """Print the version, the devices and their limits, the ladders, and the versions of other packages."""
+    from minidl.hardware import threads
+    from minidl.hardware.device import Device, describe_devices
+    from minidl.hardware.limits import limits
+    from minidl.instruments.bench import PACKAGES, ladders
+
+    print(
+        f"minidl {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+    print(describe_devices())
+    for kind in ("cpu", "cuda"):
+        if Device(kind).available:
+            roofs = limits(kind)
+            print(
+                f"  {kind} reaches {roofs.copy_bandwidth / 1e9:.0f} GB/s in a copy (read and written), "
+                f"{roofs.flops / 1e9:,.0f} GFLOP/s in float32"
+            )
+    print(f"threads: numba's OpenMP {threads.SHARING}")
+    packages = ("numpy", "numba", "numba-cuda", "matplotlib", "ipywidgets", *PACKAGES)
+    print("packages:", ", ".join(f"{package} {_version(package)}" for package in packages))
+    print("ladders:", ", ".join(ladders()))
+
+
+def bench(chosen) -> None:
+    """Time ladders and peers, print a table for each, and how minidl compares; record it if asked to."""
+    from minidl.instruments.bench import default_record, run, save, summary
+
+    measured = []
+    try:
+        for timings in run(
+            chosen.ladder,
+            quick=chosen.quick,
+            size=chosen.size,
+            budget=chosen.budget,
+            progress=sys.stderr.isatty(),
+        ):
+            print(f"{timings}\n", flush=True)
+            measured.append(timings)
+    except ValueError as unknown:
+        sys.exit(f"bench: {unknown}")
+    print(summary(measured))
+    if measured[-1].interrupted:
+        print("Interrupted: the last comparison is incomplete and will not be recorded.")
+    if chosen.record is not None:
+        file = default_record() if chosen.record == Path() else chosen.record
+        save(measured, file)
+        print(f"Recorded in {file}.")
+
+
+def _positive(kind):
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not value > 0:
+            what = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"must be a {what} above 0, got {text!r}")
+        return value
+
+    return parse
+
+
+def _version(package) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":

@@ -107,12 +107,15 @@ class Timings:
         Devices, date, versions, method, and the commit where it is known.
     live : bool
         Measured in this process; False for a record that was read.
+    interrupted : bool
+        Stopped by Ctrl-C before everything was timed.
     """
 
     ladder: str
     results: tuple[Timing, ...]
     provenance: dict = field(default_factory=dict)
     live: bool = True
+    interrupted: bool = False
 
     def __getitem__(self, key: tuple[str, str]) -> Timing:
         rung, workload = key
@@ -146,13 +149,15 @@ class Timings:
             timed = [timing for timing in self.of(workload) if timing.seconds]
             for row, timing in enumerate(timed):
                 low, high = timing.quartiles
-                extra = f" (call {_time(timing.call)}, copies {_time(timing.copies)})" if timing.call else ""
+                extra = ""
+                if timing.call:
+                    extra = f" (call {time_text(timing.call)}, copies {time_text(timing.copies)})"
                 rows.append(
                     (
                         "" if row else workload,
                         timing.rung,
-                        _time(timing.median) + extra,
-                        f"{_time(low)} – {_time(high)}",
+                        time_text(timing.median) + extra,
+                        f"{time_text(low)} – {time_text(high)}",
                         f"{timing.bandwidth / 1e9:.3g}",
                         f"{timing.flop_rate / 1e9:.3g}",
                         f"{timing.share:.2f}",
@@ -197,7 +202,7 @@ class Timings:
             for row, timing in enumerate(timings):
                 axes.plot(timing.quartiles, (row, row), color=INK, linewidth=1)
                 axes.annotate(
-                    _time(timing.median),
+                    time_text(timing.median),
                     (timing.quartiles[1], row),
                     (4, 0),
                     textcoords="offset points",
@@ -211,7 +216,7 @@ class Timings:
             if medians:
                 low = min([*medians, *floors])
                 axes.set_xlim(low / 3, max(medians) * 6)
-            says.append(f"{workload}: " + ", ".join(f"{t.rung} {_time(t.median)}" for t in timings))
+            says.append(f"{workload}: " + ", ".join(f"{t.rung} {time_text(t.median)}" for t in timings))
         panels[-1, 0].set_xlabel("seconds; the dashed line is the floor set by the machine's roofs")
         return describe(figure, f"Median times of {self.ladder}, {self.source()}. " + "; ".join(says) + ".")
 
@@ -309,6 +314,8 @@ def compare(
     if not isinstance(ladder, Ladder):
         raise TypeError(f"ladder must be a Ladder, got {type(ladder).__name__}")
     repeat = check_integer("repeat", repeat, 1)
+    if not budget > 0:
+        raise ValueError(f"budget must be more than 0 seconds, got {budget!r}")
     chosen = (
         [ladder[name] for name in ladder.names] if rungs is None else [ladder[name] for name in _names(rungs)]
     )
@@ -317,35 +324,42 @@ def compare(
     if not workloads or not (chosen or peers):
         raise ValueError("workloads and rungs must not be empty: there is nothing to time")
 
-    results = []
-    with tqdm(
-        total=len(workloads) * (len(chosen) + len(peers or {})), disable=not progress, unit="rung"
-    ) as bar:
+    results, interrupted = [], False
+    runs = len(workloads) * (len(chosen) + len(peers or {})) * (1 + repeat)
+    with tqdm(total=runs, disable=not progress, unit="run", desc=ladder.name, leave=False) as bar:
         for name, arguments in workloads.items():
-            runners = [_Runner.of(rung, ladder, name, arguments, budget) for rung in chosen]
-            runners += [
-                _Runner.of_peer(peer, f, ladder, name, arguments) for peer, f in (peers or {}).items()
-            ]
-            interrupted = _run_in_turns(runners, repeat, budget, bar)
+            runners = []
+            try:
+                for rung in chosen:
+                    runners.append(_Runner.of(rung, ladder, name, arguments, budget))
+                for peer, function in (peers or {}).items():
+                    runners.append(_Runner.of_peer(peer, function, ladder, name, arguments))
+                _run_in_turns(runners, repeat, budget, bar)
+            except KeyboardInterrupt:
+                interrupted = True
+                for runner in runners:
+                    if not runner.seconds and not runner.skipped:
+                        runner.skipped = "interrupted"
             results += [runner.timing() for runner in runners]
             if interrupted:
                 break
     kinds = sorted(
         {timing.device for timing in results if timing.seconds and timing.device != "peer"} | {"cpu"}
     )
-    return Timings(ladder.name, tuple(results), provenance(kinds))
+    return Timings(ladder.name, tuple(results), provenance(kinds), interrupted=interrupted)
 
 
 def provenance(kinds: Sequence[str] = ("cpu",)) -> dict:
-    """Return where and when something was measured: devices, date, versions, method, commit."""
+    """Return where and when something was measured: devices, their limits, date, versions, method, commit."""
     versions = {"python": platform.python_version()}
-    for package in ("numpy", "numba", "numba-cuda", "scipy", "torch", "cupy"):
+    for package in ("numpy", "numba", "numba-cuda", "scipy", "bottleneck", "torch", "jax", "cupy"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             pass
     return {
         "devices": {kind: Device(kind).name for kind in kinds},
+        "limits": {kind: asdict(limits(kind)) for kind in kinds},
         "cores": Device("cpu").cores,
         "date": datetime.date.today().isoformat(),
         "versions": versions,
@@ -371,25 +385,19 @@ def _names(rungs):
     return list(dict.fromkeys(rungs))
 
 
-def _run_in_turns(runners, repeat, budget, bar) -> bool:
-    """Time every runner `repeat` times, round by round; return whether it was interrupted."""
+def _run_in_turns(runners, repeat, budget, bar):
+    """Time every runner `repeat` times, round by round."""
     # One large block given back: from now on the C library keeps such blocks instead of returning them to the
     # system, so that all sides are timed in the same state.
     np.ones(8_000_000, np.float32)
-    try:
+    for runner in runners:
+        runner.warm_up()
+        bar.update()
+    for _ in range(repeat):
         for runner in runners:
-            runner.warm_up()
+            if not runner.skipped and sum(runner.seconds) < budget:
+                runner.run()
             bar.update()
-        for _ in range(repeat):
-            for runner in runners:
-                if not runner.skipped and sum(runner.seconds) < budget:
-                    runner.run()
-    except KeyboardInterrupt:
-        for runner in runners:
-            if not runner.seconds and not runner.skipped:
-                runner.skipped = "interrupted"
-        return True
-    return False
 
 
 # ------------------------------------------------------------------------------------ one rung, one workload
@@ -419,7 +427,7 @@ class _Runner:
         elif rung.device == "cpu":
             seconds = _estimate(rung, ladder, max(account))
             if seconds > 3 * budget:
-                runner.skipped = f"not timed: it would take about {_time(seconds)}"
+                runner.skipped = f"not timed: it would take about {time_text(seconds)}"
         return runner
 
     @classmethod
@@ -558,7 +566,7 @@ def _accepts(function, parameter):
         return False
 
 
-def _time(seconds) -> str:
+def time_text(seconds) -> str:
     """Write seconds with three digits and a fitting unit."""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "µs")):
         if seconds * factor >= 1:

@@ -155,10 +155,11 @@ def _double(a, window, weight, out):
     digits = 0
     while window >> digits > 1:
         digits += 1
+    tile = TILE if digits > 1 else CHUNK  # a single pass has nothing to come back to
     for chunk in prange((out.size + CHUNK - 1) // CHUNK):
-        rows = _two_rows(TILE + window, a)  # the sums so far, and those being made of them
-        for start in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, out.size), TILE):
-            stop = min(start + TILE, out.size)
+        rows = _two_rows(tile + window, a)  # the sums so far, and those being made of them
+        for start in range(chunk * CHUNK, min(chunk * CHUNK + CHUNK, out.size), tile):
+            stop = min(start + tile, out.size)
             values = a[start : stop + window - 1]  # the tile and its halo
             sums, scale, size = values, weight, 1
             for digit in range(digits - 1, -1, -1):

@@ -162,8 +162,10 @@ def run_sphinx(target: Path, overrides: dict) -> None:
     """Write every page into `target/html`; any warning is an error, after all have been shown."""
     from jupyter_book.sphinx import build_sphinx
     from jupyter_client.manager import KernelManager
+    from sphinx.builders.html import StandaloneHTMLBuilder
     from sphinx.util.console import nocolor
 
+    StandaloneHTMLBuilder.epilog = ""  # would name a folder that is about to be moved
     KernelManager.transport_encryption.default_value = "required"  # or every kernel prints a warning
     if not sys.stdout.isatty():
         nocolor()

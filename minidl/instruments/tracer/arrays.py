@@ -129,10 +129,22 @@ class Array:
     def place(self, index):
         """Return (index as a tuple, byte offset) of one element, (index, None) of one that is outside.
 
-        Returns (view, None) where the index leaves axes open, as in the first half of `a[i][j]`; a row
-        outside
-        the array is given as None.
+        Returns (view, None) where the index leaves axes open, as in the first half of `a[i][j]`, and
+        (None, None) for a row outside the array.
         """
+        if type(index) is tuple and len(index) == self.ndim:
+            cell, inside = self.start, True
+            for item, length, stride in zip(index, self.shape, self.strides, strict=True):
+                if type(item) is not int:
+                    break
+                cell += item * stride
+                if not 0 <= item < length:
+                    inside = False
+            else:
+                return index, cell if inside else None
+        return self._place_slowly(index)
+
+    def _place_slowly(self, index):
         if not isinstance(index, tuple):
             index = (index,)
         if len(index) > self.ndim:

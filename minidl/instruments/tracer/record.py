@@ -123,6 +123,24 @@ class Trace:
         """Number of recorded accesses and barriers."""
         return len(self.columns["site"])
 
+    # -- looking at a trace ----------------------------------------------------------------------------------
+
+    def replay(self, block=0, by_thread=None):
+        """Show what happens in one block, step by step; see `views.replay`."""
+        return _views().replay(self, block, by_thread)
+
+    def heatmap(self):
+        """Show how often every cell is read and written; see `views.heatmap`."""
+        return _views().heatmap(self)
+
+    def warp_view(self, block=0, warp=0):
+        """Show what one warp asks of memory, request by request; see `views.warp_view`."""
+        return _views().warp_view(self, block, warp)
+
+    def findings_view(self):
+        """Show the findings, one frame each; see `views.findings_view`."""
+        return _views().findings_view(self)
+
     # -- keeping a trace -------------------------------------------------------------------------------------
 
     def to_json(self) -> str:
@@ -162,6 +180,12 @@ class Trace:
             raise ValueError(
                 f"text must be what Trace.to_json returned: {type(error).__name__} {error}"
             ) from None
+
+
+def _views():
+    from minidl.instruments.tracer import views  # it draws, and drawing is slow to import
+
+    return views
 
 
 def _pack(values) -> list:

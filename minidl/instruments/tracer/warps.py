@@ -59,60 +59,52 @@ class WarpRequest(NamedTuple):
         return self.wanted / (self.sectors * SECTOR) if self.sectors else 1.0
 
 
-def warp_requests(columns, arrays, sites, block_size) -> list[WarpRequest]:
-    """Return every request of every warp to global or shared memory, in order of time.
+def group_by_request(columns, block_size):
+    """Return the rows that go to memory, and for each the number of the request it belongs to.
 
     Lanes are in one request if they come from the same place in the source, along the same path of calls, in
-    the
-    same trip of the loops around it.
+    the same trip of the loops around it. Requests are numbered by the time of their first lane.
     """
     rows = np.flatnonzero((columns["array"] >= 0) & (columns["cell"] >= 0))
+    thread, site, trip, array = (columns[name][rows] for name in ("thread", "site", "trip", "array"))
+    same = Groups((thread, site, trip, array))  # rows that differ in nothing are requests one after the other
+    again = np.empty(len(rows), np.int64)
+    again[same.order] = np.arange(len(rows)) - same.starts[same.number]
+    groups = Groups((thread // block_size, thread % block_size // LANES, site, trip, array, again))
+    first = groups.reduce(np.minimum, np.arange(len(rows))) if len(rows) else rows
+    return rows, groups.spread(np.argsort(np.argsort(first)))
+
+
+def warp_requests(columns, arrays, sites, block_size) -> list[WarpRequest]:
+    """Return every request of every warp to global or shared memory, in order of time."""
+    rows, number = group_by_request(columns, block_size)
     if not len(rows):
         return []
-    thread, site, trip, array, cell = (
-        columns[name][rows] for name in ("thread", "site", "trip", "array", "cell")
-    )
-    block, warp, lane = thread // block_size, thread % block_size // LANES, thread % block_size % LANES
-    again = _times_before((thread, site, trip, array))
-    groups = Groups((block, warp, site, trip, array, again))
-    number = groups.spread(np.arange(len(groups.starts)))  # row → request
+    thread, site, array, cell = (columns[name][rows] for name in ("thread", "site", "array", "cell"))
     item = np.array([row.itemsize for row in arrays])[array]
     is_global = np.array([row.space == GLOBAL for row in arrays])[array]
-
-    count = len(groups.starts)
-    first = groups.reduce(np.minimum, np.arange(len(rows)))
-    lanes = np.bincount(number, minlength=count)
+    first = np.unique(number, return_index=True)[1]  # request → its first row
+    count = len(first)
+    lanes = np.bincount(number)
     sectors = _distinct(number, count, is_global, cell // SECTOR, (cell + item - 1) // SECTOR)
     wanted = _distinct(number, count, np.ones(len(rows), bool), cell) * item[first]
-    ways = _ways(number, count, ~is_global, cell, item, lane)
-
-    requests = []
-    for i in np.argsort(first, kind="stable").tolist():
-        at = first[i]
-        row, place = arrays[array[at]], sites[site[at] & SITE]
-        requests.append(
-            WarpRequest(
-                int(block[at]),
-                int(warp[at]),
-                place.line,
-                row.name,
-                row.space,
-                place.what,
-                int(lanes[i]),
-                int(sectors[i]),
-                int(ways[i]),
-                int(wanted[i]),
-            )
+    ways = _ways(number, count, ~is_global, cell, item, thread % block_size % LANES)
+    block, lane = np.divmod(thread, block_size)
+    return [
+        WarpRequest(
+            block=int(block[at]),
+            warp=int(lane[at]) // LANES,
+            line=sites[site[at] & SITE].line,
+            array=arrays[array[at]].name,
+            space=arrays[array[at]].space,
+            op=sites[site[at] & SITE].what,
+            lanes=int(lanes[i]),
+            sectors=int(sectors[i]),
+            ways=int(ways[i]),
+            wanted=int(wanted[i]),
         )
-    return requests
-
-
-def _times_before(keys):
-    """How many rows with the same keys come before each row."""
-    groups = Groups(keys)
-    counted = np.empty(len(groups.order), np.int64)
-    counted[groups.order] = np.arange(len(groups.order)) - groups.starts[groups.number]
-    return counted  # lexsort is stable, so equal keys stay in order of time
+        for i, at in enumerate(first.tolist())
+    ]
 
 
 def _distinct(number, count, keep, *values):

@@ -9,12 +9,16 @@ from minidl.instruments.style import KERNEL, MODEL, MUTED, describe, drawing
 
 
 @drawing
-def draw(a, level: int, position: int = 0):
-    """Return the rows of sums up to `level`, and how one sum of 2**level values is made from two halves."""
+def draw(a, level: int, position: int = 0, levels: int | None = None):
+    """Return the rows of sums up to `level`, and how one sum of 2**level values is made from two halves.
+
+    `levels` reserves room for so many rows, so that frames of one series are equally high.
+    """
+    levels = level if levels is None else levels
     rows = [np.asarray(a, dtype=np.float64)]
     for k in range(level):
         rows.append(rows[k][: -(2**k)] + rows[k][2**k :])
-    figure, axes = canvas(len(rows[0]) + 3.2, 2.1 * (level + 1) + 1.2, unit=0.5)
+    figure, axes = canvas(len(rows[0]) + 3.2, 2.1 * (levels + 1) + 1.2, unit=0.5)
     for k, row in enumerate(rows):
         y = 0.8 + 2.1 * k
         label(axes, 2.8, y + 0.5, f"sums of {2**k}", align="right", size=10)

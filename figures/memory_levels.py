@@ -1,4 +1,4 @@
-"""The three memories a thread can reach: its own, its block's, and everybody's."""
+"""The memories of a GPU: a thread's own, its block's, the cache, and everybody's."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from minidl.instruments.style import HARDWARE, KERNEL, MUTED, TASK, describe, dr
 LEVELS = (
     ("registers", "one thread", "255 numbers of 4 bytes", "none", TASK),
     ("shared memory", "one block", "up to 227 KB", "about 20", KERNEL),
+    ("cache (L2)", "automatic", "50 MB", "about 200", MUTED),
     ("global memory", "all threads", "80 GB", "about 400", HARDWARE),
 )
 
 
 @drawing
 def draw():
-    """Return the three levels, fastest and smallest at the top."""
-    figure, axes = canvas(14, 6.6, unit=0.46)
+    """Return the levels, fastest and smallest at the top."""
+    figure, axes = canvas(14, 8.4, unit=0.46)
     for column, (x, text) in enumerate(((3.4, "seen by"), (6.6, "size"), (11.2, "cycles to wait"))):
         label(axes, x + (0.4 if column == 0 else 1.2), 0.5, text, size=10, color=MUTED)
     for row, (name, seen, size, cycles, color) in enumerate(LEVELS):
@@ -28,7 +29,7 @@ def draw():
         label(axes, 8.4, y + 0.75, size, size=10.5)
         label(axes, 12.4, y + 0.75, cycles, size=10.5)
     rows = "; ".join(f"{n}: seen by {s}, {z}, {c} cycles" for n, s, z, c, _ in LEVELS)
-    return describe(figure, f"Three levels of GPU memory. {rows}.")
+    return describe(figure, f"Four levels of GPU memory. {rows}.")
 
 
 if __name__ == "__main__":

@@ -43,11 +43,11 @@ def draw(windows, reads, fetched, chosen: int, outputs: int, bandwidth: float):
     times = {name: 4 * outputs * (counts[chosen] + 1) / bandwidth * 1e6 for name, counts in fetched.items()}
     most = 4 * outputs * (max(windows) + 1) / bandwidth * 1e6
     bars = right.barh(list(times), list(times.values()), color=[colors[name] for name in times], height=0.5)
-    right.bar_label(bars, [f" {t:.0f} µs" for t in times.values()], color=INK)
-    right.set(xlim=(0, most * 1.3), title="at least", xlabel="µs", yticks=range(len(times)))
+    right.bar_label(bars, [f"{t:.0f} µs" for t in times.values()], color=INK, padding=4)
+    right.set(xlim=(0, most * 1.3), title="if nothing is cached", xlabel="µs", yticks=range(len(times)))
     right.invert_yaxis()
     says = "; ".join(
-        f"{n}: {reads[n][chosen]} reads per thread, at least {t:.0f} µs" for n, t in times.items()
+        f"{n}: {reads[n][chosen]} reads per thread, {t:.0f} µs if nothing is cached" for n, t in times.items()
     )
     return describe(figure, f"Window {windows[chosen]}. {says}.")
 

@@ -99,7 +99,7 @@ def _cpu_name() -> str:
 def describe_devices() -> str:
     """Return one line that says what this machine computes on, with advice where it has no GPU."""
     cpu, gpu = Device("cpu"), Device("cuda")
-    line = f"CPU: {cpu.name}, {cpu.cores} cores. "
+    line = f"This page ran on: CPU {cpu.name}, {cpu.cores} cores; "
     if gpu.available:
-        return line + f"GPU: {gpu.name}, {gpu.memory / 2**30:.0f} GiB."
-    return line + "GPU: none found (in Colab: Runtime → Change runtime type → T4 GPU)."
+        return line + f"GPU {gpu.name}, {gpu.memory / 2**30:.0f} GiB."
+    return line + "no GPU (in Colab: Runtime → Change runtime type → T4 GPU)."

@@ -160,7 +160,7 @@ def picture(figure: Drawing, alt: str | None = None) -> Picture:
     return Picture(_svg_of(figure, 0), alt or _alt_of(figure, 0))
 
 
-def timing_explorer(ladder: Ladder, sizes: Sequence[int] = (10_000, 100_000, 1_000_000, 10_000_000)):
+def timing_explorer(ladder: Ladder, sizes: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)):
     """Choose a size and rungs, press *time it*, and see how they compare on the machine that runs this.
 
     Timing needs a running kernel, and the explorer says so: on a static page it shows what it measured when

@@ -26,43 +26,11 @@ import numba
 from numba.core import types
 
 from minidl.hardware.cuda import cuda
+from minidl.instruments.occupancy import Occupancy, occupancy
 from minidl.instruments.tracer.program import kernel_function
-
-#: What one streaming multiprocessor holds, by compute capability: (warps, blocks, bytes of shared memory,
-#: bytes of shared memory reserved per block, granularity of shared memory). Registers: 65,536 on all of them.
-#: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
-SM_LIMITS = {
-    (7, 0): (64, 32, 96 * 1024, 0, 256),
-    (7, 5): (32, 16, 64 * 1024, 0, 256),
-    (8, 0): (64, 32, 164 * 1024, 1024, 128),
-    (8, 6): (48, 16, 100 * 1024, 1024, 128),
-    (8, 9): (48, 24, 100 * 1024, 1024, 128),
-    (9, 0): (64, 32, 228 * 1024, 1024, 128),
-}
-SM_REGISTERS, REGISTER_UNIT, WARP_UNIT = 65536, 256, 4
 
 #: Instructions that are named beside each source line.
 SHOWN = ("ld.global", "st.global", "ld.shared", "st.shared", "atom", "fma", "bar.sync", "f64")
-
-
-@dataclass(frozen=True)
-class Occupancy:
-    """How full one kernel keeps a multiprocessor.
-
-    Attributes
-    ----------
-    blocks, warps : int
-        Resident at the same time on one multiprocessor.
-    share : float
-        Of the warps that the multiprocessor could hold, from 0 to 1.
-    limit : str
-        What keeps more blocks out: "warps", "blocks", "registers" or "shared memory".
-    """
-
-    blocks: int
-    warps: int
-    share: float
-    limit: str
 
 
 @dataclass(frozen=True)
@@ -229,6 +197,8 @@ def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
         If `kernel` is no kernel or an argument has no type that numba knows.
     CompileError
         If the kernel does not compile; the message is numba's, shortened.
+    CompilerUnavailable
+        If there is no compiler here.
 
     Examples
     --------
@@ -254,6 +224,10 @@ def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
             fast = bool(options.get("fastmath"))
             text, _ = cuda.compile_ptx(function, signature, cc=cc, lineinfo=True, fastmath=fast)
         except Exception as error:
+            if _lacks_compiler(error):
+                raise CompilerUnavailable(
+                    f"NVIDIA's compiler library NVVM was not found: pip install 'numba-cuda[cu12]' ({_short(error)})"
+                ) from error
             raise CompileError(f"{function.__name__} does not compile: {_short(error)}") from error
     file = function.__code__.co_filename
     lines, first = inspect.getsourcelines(function)
@@ -267,43 +241,8 @@ class CompileError(ValueError):
     """Raised when a kernel does not compile for the GPU."""
 
 
-def occupancy(block: int, registers: int, shared: int, cc=(7, 5)) -> Occupancy:
-    """Return how many blocks fit on one multiprocessor of a GPU.
-
-    Parameters
-    ----------
-    block : int
-        Threads per block.
-    registers : int
-        Registers per thread.
-    shared : int
-        Bytes of shared memory per block.
-    cc : tuple of int
-        Compute capability, one of `SM_LIMITS`.
-
-    Raises
-    ------
-    ValueError
-        If a number is outside what any GPU allows, or `cc` is not known.
-    """
-    if cc not in SM_LIMITS:
-        raise ValueError(f"cc must be one of {', '.join(map(str, SM_LIMITS))}, got {cc}")
-    for name, value, low, high in (("block", block, 1, 1024), ("registers", registers, 0, 255)):
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
-    if shared < 0:
-        raise ValueError(f"shared must not be negative, got {shared}")
-    most_warps, most_blocks, most_shared, reserved, unit = SM_LIMITS[cc]
-    warps = -(-block // 32)
-    room = {"warps": most_warps // warps, "blocks": most_blocks}
-    per_warp = -(-registers * 32 // REGISTER_UNIT) * REGISTER_UNIT
-    fitting = SM_REGISTERS // max(per_warp, 1) // WARP_UNIT * WARP_UNIT
-    room["registers"] = fitting // warps if registers else most_blocks
-    bytes_ = -(-(shared + reserved) // unit) * unit
-    room["shared memory"] = most_shared // bytes_ if shared else most_blocks
-    limit = min(room, key=room.get)
-    blocks = room[limit]
-    return Occupancy(blocks, blocks * warps, blocks * warps / most_warps, limit)
+class CompilerUnavailable(RuntimeError):
+    """Raised where numba has no CUDA compiler; the message says what to install."""
 
 
 # -- compiling without a GPU ---------------------------------------------------------------------------------
@@ -351,6 +290,18 @@ def _pretend_device(cc):
         dispatcher.get_current_device, dispatcher.CUDADispatcher.compile_device = ask, build
         for function, args in made:
             function.overloads.pop(args, None)
+
+
+def _lacks_compiler(error) -> bool:
+    """Whether a compilation failed because a library of NVIDIA's is not there."""
+    while error is not None:
+        if isinstance(error, OSError) or type(error).__name__ in (
+            "NvvmSupportError",
+            "DynamicLibNotFoundError",
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _short(error) -> str:

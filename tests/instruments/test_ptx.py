@@ -10,7 +10,8 @@ from numba import float32, float64
 
 from minidl.hardware.cuda import cuda
 from minidl.instruments import ptx
-from minidl.instruments.ptx import CompileError, Occupancy, compile_kernel, find_ptxas, occupancy
+from minidl.instruments.occupancy import occupancy
+from minidl.instruments.ptx import CompileError, CompilerUnavailable, compile_kernel, find_ptxas
 
 from . import kernels_broken, kernels_right
 
@@ -123,7 +124,8 @@ def test_float64_creeping_in(literal, wide):
 def test_registers_spills_and_occupancy():
     compiled = compile_kernel(mirror_kernel, A, A, np.int32(3))
     assert 8 <= compiled.registers <= 32 and compiled.spills == 0 and compiled.reason == ""
-    assert compiled.occupancy(64) == Occupancy(16, 32, 1.0, "warps")
+    assert compiled.occupancy(64) == occupancy(64, compiled.registers, 256)
+    assert compiled.occupancy(64).share == 1.0
     assert compiled.occupancy(64, shared=32 * 1024 - 256).limit == "shared memory"
 
 
@@ -183,50 +185,21 @@ def test_a_ptxas_that_fails_is_a_reason_too(monkeypatch):
     assert "could not be run" in compile_kernel(mirror_kernel, A, A, np.int32(3)).reason
 
 
-# -- occupancy -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("block", "registers", "shared", "cc", "expected"),
-    [
-        # From NVIDIA's occupancy calculator (CUDA 12).
-        (256, 32, 0, (7, 5), Occupancy(4, 32, 1.0, "warps")),
-        (32, 16, 0, (7, 5), Occupancy(16, 16, 0.5, "blocks")),
-        (256, 128, 0, (7, 5), Occupancy(2, 16, 0.5, "registers")),
-        (256, 32, 32 * 1024, (7, 5), Occupancy(2, 16, 0.5, "shared memory")),
-        (1024, 64, 0, (9, 0), Occupancy(1, 32, 0.5, "registers")),
-        (128, 32, 48 * 1024, (9, 0), Occupancy(4, 16, 0.25, "shared memory")),
-        (256, 32, 0, (9, 0), Occupancy(8, 64, 1.0, "warps")),
-        (100, 32, 0, (8, 0), Occupancy(16, 64, 1.0, "warps")),
-        (256, 32, 65 * 1024, (7, 5), Occupancy(0, 0, 0.0, "shared memory")),
-    ],
-)
-def test_occupancy(block, registers, shared, cc, expected):
-    assert occupancy(block, registers, shared, cc) == expected
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((0, 32, 0), "block"),
-        ((1025, 32, 0), "block"),
-        ((32, -1, 0), "registers"),
-        ((32, 300, 0), "registers"),
-        ((32, 32, -1), "shared"),
-        ((32, 32, 0, (1, 0)), "cc must be one of"),
-    ],
-)
-def test_occupancy_names_what_is_wrong(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        occupancy(*arguments)
-
-
 # -- what goes wrong -----------------------------------------------------------------------------------------
 
 
 def test_the_kernel_of_the_lecture_does_not_compile():
     with pytest.raises(CompileError, match="slide_cuda does not compile"):
         compile_kernel(kernels_broken.slide_cuda, A, A)
+
+
+def test_without_a_compiler_it_is_not_the_kernels_fault(monkeypatch):
+    def missing(*args, **kwargs):
+        raise OSError("libnvvm.so.4: cannot open shared object file")
+
+    monkeypatch.setattr(cuda, "compile_ptx", missing)
+    with pytest.raises(CompilerUnavailable, match=r"pip install 'numba-cuda\[cu12\]'"):
+        compile_kernel(mirror_kernel, A, A, np.int32(3))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The drawings of a trace: numbers in the boxes, words for every frame, colours that follow the page, a small page."""
+"""The drawings of a trace: numbers in the boxes, words for every frame, colours of the page."""
 
 import re
 import xml.etree.ElementTree as ElementTree

@@ -7,7 +7,7 @@ go on, and report who should have been there and was not.
 from __future__ import annotations
 
 from minidl.instruments.tracer.intrinsics import FULL_MASK
-from minidl.instruments.tracer.rewrite import WARP
+from minidl.instruments.tracer.syntax import WARP
 from minidl.instruments.tracer.values import undefined
 
 WARP_EPOCH_BITS = 20  # an epoch counts the barriers of the block; its low bits those of the warp alone

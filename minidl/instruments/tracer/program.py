@@ -10,7 +10,8 @@ import numpy as np
 
 from minidl.instruments.tracer.arrays import CONSTANT, Array, UnsupportedKernel
 from minidl.instruments.tracer.memory import SITE
-from minidl.instruments.tracer.rewrite import SYMBOLS, Rewriter
+from minidl.instruments.tracer.rewrite import Rewriter
+from minidl.instruments.tracer.syntax import SYMBOLS
 from minidl.instruments.tracer.values import number
 
 

@@ -15,60 +15,29 @@ from __future__ import annotations
 import ast
 import inspect
 
-import numpy as np
 from numba.core import types
 
 from minidl.instruments.tracer.arrays import UnsupportedKernel
 from minidl.instruments.tracer.intrinsics import CudaName, host_function, pure_function
 from minidl.instruments.tracer.names import UNKNOWN, Names, is_stored
-from minidl.instruments.tracer.values import SmallInt, number
-
-READ, WRITE, ATOMIC, ALLOCATE, STEP, BARRIER, WARP = range(7)
-TRIPS_PER_STEP = (
-    1024  # a loop reports to the scheduler now and then, so that one without accesses can be stopped
+from minidl.instruments.tracer.syntax import (
+    ALLOCATE,
+    ATOMIC,
+    BARRIER,
+    READ,
+    REFUSED,
+    STEP,
+    SYMBOLS,
+    TRIPS_PER_STEP,
+    WARP,
+    WRITE,
+    call,
+    function,
+    is_exact,
+    load,
+    store,
 )
-
-SYMBOLS = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "*",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-    ast.Pow: "**",
-    ast.LShift: "<<",
-    ast.RShift: ">>",
-    ast.BitAnd: "&",
-    ast.BitOr: "|",
-    ast.BitXor: "^",
-}
-REFUSED = {
-    ast.ListComp: "a list comprehension",
-    ast.SetComp: "a set comprehension",
-    ast.DictComp: "a dictionary comprehension",
-    ast.GeneratorExp: "a generator expression",
-    ast.Dict: "a dictionary",
-    ast.Set: "a set",
-    ast.List: "a list (use a tuple or cuda.local.array)",
-    ast.Try: "try/except",
-    ast.With: "a with statement",
-    ast.AsyncFor: "async for",
-    ast.AsyncWith: "async with",
-    ast.AsyncFunctionDef: "an async function",
-    ast.Await: "await",
-    ast.Yield: "yield",
-    ast.YieldFrom: "yield from",
-    ast.Global: "a global statement",
-    ast.Nonlocal: "a nonlocal statement",
-    ast.ClassDef: "a class",
-    ast.Import: "an import",
-    ast.ImportFrom: "an import",
-    ast.Delete: "del",
-    ast.Starred: "a starred expression",
-    ast.NamedExpr: "an assignment expression (:=)",
-    ast.Match: "a match statement",
-    ast.Lambda: "a lambda that is not assigned to a name",
-}
+from minidl.instruments.tracer.values import SmallInt, number
 
 
 class Rewriter(ast.NodeTransformer):
@@ -310,7 +279,7 @@ class Rewriter(ast.NodeTransformer):
             return [first, *(item for target in node.targets for item in self._assign(target, load(name)))]
         if isinstance(target, ast.Subscript):
             value = node.value
-            if isinstance(value, ast.BinOp) and (_is_exact(value.left) or _is_exact(value.right)):
+            if isinstance(value, ast.BinOp) and (is_exact(value.left) or is_exact(value.right)):
                 sides = self.visit(value.left), self.visit(value.right)
                 return ast.Expr(self._store(target, self._operate(value, value.op, *sides, narrows=True)))
             return ast.Expr(self._store(target, self.visit(value)))
@@ -319,9 +288,7 @@ class Rewriter(ast.NodeTransformer):
                 return ast.Pass()
             if isinstance(node.value, ast.Lambda):
                 body = [ast.copy_location(ast.Return(node.value.body), node)]
-                return self.visit(
-                    ast.copy_location(ast.FunctionDef(target.id, node.value.args, body, []), node)
-                )
+                return self.visit(ast.copy_location(function(target.id, node.value.args, body), node))
             if isinstance(node.value, ast.Call):
                 node.value.assigned_to = target.id
         node.targets = [self.visit(target)]
@@ -360,7 +327,7 @@ class Rewriter(ast.NodeTransformer):
         array, index, text = self._new_name(), self._new_name(), ast.unparse(target.value)
         place = load(array), load(index)
         old = self._request(READ, target, "read", text, *place)
-        new = self._operate(node, node.op, old, self.visit(node.value), narrows=_is_exact(node.value))
+        new = self._operate(node, node.op, old, self.visit(node.value), narrows=is_exact(node.value))
         return [
             ast.Assign([store(array)], self.visit(target.value)),
             ast.Assign([store(index)], self._index(target.slice)),
@@ -427,31 +394,3 @@ class Rewriter(ast.NodeTransformer):
         for item in (*setup, loop):
             ast.fix_missing_locations(ast.copy_location(item, node))
         return setup, loop
-
-
-def _is_exact(node) -> bool:
-    """Whether this is a number that float32 holds exactly.
-
-    The compiler computes `out[i] = a[i] * 2.0` in float32, because rounding at the end gives the same.
-    """
-    value = getattr(node, "value", None)
-    return (
-        isinstance(node, ast.Constant)
-        and isinstance(value, (int, float))
-        and float(np.float32(value)) == value
-    )
-
-
-def load(name) -> ast.Name:
-    """`name`, read."""
-    return ast.Name(name, ast.Load())
-
-
-def store(name) -> ast.Name:
-    """`name`, assigned."""
-    return ast.Name(name, ast.Store())
-
-
-def call(name, *arguments) -> ast.Call:
-    """`name(*arguments)`."""
-    return ast.Call(load(name), list(arguments), [])

@@ -15,7 +15,7 @@ from minidl.instruments.tracer import barriers
 from minidl.instruments.tracer.arrays import SHARED, UnsupportedKernel
 from minidl.instruments.tracer.intrinsics import dtype_of
 from minidl.instruments.tracer.memory import SITE
-from minidl.instruments.tracer.rewrite import ALLOCATE, ATOMIC, READ, STEP, TRIPS_PER_STEP, WRITE
+from minidl.instruments.tracer.syntax import ALLOCATE, ATOMIC, READ, STEP, TRIPS_PER_STEP, WRITE
 from minidl.instruments.tracer.values import poison
 
 WARP_SIZE = 32

@@ -182,8 +182,8 @@ def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
     ----------
     kernel : `@cuda.jit` function
     *args
-        What it would be launched with, as examples: arrays, numbers, tuples. numba types (`float32[::1]`) do
-        too.
+        What it would be launched with, as examples: arrays, numbers, tuples. numba types (`float32[::1]`)
+        do too.
     cc : tuple of int
         Compute capability: (7, 5) for a T4, (9, 0) for an H100 or H200.
 
@@ -226,7 +226,7 @@ def compile_kernel(kernel, *args, cc=(7, 5)) -> Ptx:
         except Exception as error:
             if _lacks_compiler(error):
                 raise CompilerUnavailable(
-                    f"NVIDIA's compiler library NVVM was not found: pip install 'numba-cuda[cu12]' ({_short(error)})"
+                    f"NVIDIA's compiler NVVM was not found: pip install 'numba-cuda[cu12]' ({_short(error)})"
                 ) from error
             raise CompileError(f"{function.__name__} does not compile: {_short(error)}") from error
     file = function.__code__.co_filename
@@ -262,9 +262,8 @@ def _type_of(name, value):
 def _pretend_device(cc):
     """While a kernel compiles: device functions ask the current device for its capability; answer for it.
 
-    They also keep what they compiled; what they compile here is forgotten afterwards, because it is not meant
-    for
-    the GPU of this machine. They get line numbers, which by default only the kernel has.
+    They also keep what they compiled; what they compile here is forgotten afterwards, because it is not
+    meant for the GPU of this machine. They get line numbers, which by default only the kernel has.
     """
     from numba.cuda import dispatcher
 

@@ -724,7 +724,7 @@ def first_row_forgotten():
 def clobber_kernel(out, a):
     i = cuda.grid(1)
     if i < a.size:
-        a[i] = abs(a[i])  # bug: writes-input
+        a[i] = abs(a[i])  # bug: overwritten-input
         out[i] = math.sqrt(a[i])
 
 

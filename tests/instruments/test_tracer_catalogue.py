@@ -54,7 +54,8 @@ def test_every_bug_is_found_by_kind_and_line(build):
     for line in traced.source:
         for kind, maybe in re.findall(r"# bug: ([\w-]+)(\??)", SOURCE[line - 1]):
             (may if maybe else must).add((kind, line))
-    found = {(f.kind, line) for f in traced.errors for line in (f.lines if f.kind == "race" else [f.line])}
+    reported = [f for f in traced.findings if f.is_error or f.kind == "overwritten-input"]
+    found = {(f.kind, line) for f in reported for line in (f.lines if f.kind == "race" else [f.line])}
     assert must, "the catalogue names no bug"
     assert must <= found
     assert found <= must | may

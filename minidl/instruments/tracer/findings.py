@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 #: Findings of these kinds say that a kernel could be faster or is unusual; all others that it is wrong.
-ADVICE = ("uncoalesced", "bank-conflict", "float64")
+ADVICE = ("uncoalesced", "bank-conflict", "float64", "overwritten-input")
 MOST_THREADS = 64  # that a finding names
 
 
@@ -28,7 +27,7 @@ class Finding:
     kind : str
         Wrong: "race", "uninitialised-read", "out-of-bounds", "divergent-barrier", "unwritten-output",
         "writes-input", "non-constant-shape", "exception", "endless-loop".
-        Slow: "uncoalesced", "bank-conflict", "float64".
+        Slow, or unusual: "uncoalesced", "bank-conflict", "float64", "overwritten-input".
     array : str
         Name of the array, "" where there is none.
     index : int, tuple of int or None
@@ -115,24 +114,20 @@ def seen_while_running(problems, program, words) -> list[Finding]:
     findings = []
     for problem in problems:
         line = -problem.site if problem.site < 0 else program.site(problem.site).line
-        index = problem.index
-        element = f"{problem.array}[{', '.join(map(_number, np.atleast_1d(index)))}]" if problem.array else ""
-        several = len(problem.threads) > 1
-        message = _SENTENCES[problem.kind](
-            words.threads(problem.threads), several, element, line, *problem.detail
-        )
-        who = words.ids(problem.threads)
         lines = tuple(sorted({line, *problem.detail[2]})) if problem.kind == "endless-loop" else (line,)
-        findings.append(Finding(problem.kind, problem.array, index, who, line, message, lines, problem.count))
+        index = problem.index if isinstance(problem.index, tuple) else (problem.index,)
+        index = tuple(":" if isinstance(item, slice) else item for item in index)
+        element = f"{problem.array}[{', '.join(map(str, index))}]"
+        who, several = words.threads(problem.threads), len(problem.threads) > 1
+        message = _SENTENCES[problem.kind](who, several, element, line, *problem.detail)
+        index = index[0] if len(index) == 1 else index
+        ids = words.ids(problem.threads)
+        findings.append(Finding(problem.kind, problem.array, index, ids, line, message, lines, problem.count))
     return findings
 
 
-def _number(value) -> str:
-    return ":" if isinstance(value, slice) else str(value)
-
-
 def _outside(who, several, element, line, verb, shape):
-    verb = verb.removesuffix("s") if several and verb.endswith("s") else verb
+    verb = re.sub(r"s\b", "", verb, count=1) if several else verb
     return f"{who} {verb} {element} on line {line}, outside the array's shape {shape}"
 
 

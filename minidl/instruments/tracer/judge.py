@@ -48,8 +48,7 @@ class Judge:
         """Return the rows that touch memory and a number for the cell that each touches.
 
         Arrays that share memory share cells. A cell is as wide as the narrowest element its region is used
-        with,
-        and a wider element is several cells, each with a row of its own.
+        with, and a wider element is several cells, each with a row of its own.
         """
         rows = np.flatnonzero((self.array >= 0) & (self.cell >= 0) & (self.operation != OTHER))
         if not len(rows):
@@ -144,8 +143,7 @@ class Judge:
         """Find reads of shared memory that no write comes before.
 
         If another thread writes the cell in the same epoch, it is a race, and reported as one. An atomic
-        reads
-        what was there, too.
+        reads what was there, too.
         """
         shared = np.array([row.space == SHARED for row in self.arrays] or [False])
         keep = shared[self.array[self.rows]] if len(self.rows) else []
@@ -218,7 +216,7 @@ class Judge:
             )
         return findings
 
-    def written_inputs(self) -> list[Finding]:
+    def overwritten_inputs(self) -> list[Finding]:
         """Find arguments that are read as they came and then written, beside another array for the output.
 
         A kernel that only works in place, such as a sort, is left alone.
@@ -251,7 +249,7 @@ class Judge:
             )
             ids = self.words.ids(threads)
             findings.append(
-                Finding("writes-input", row.name, index, ids, line, message, (line,), len(writes))
+                Finding("overwritten-input", row.name, index, ids, line, message, (line,), len(writes))
             )
         return findings
 

@@ -100,7 +100,7 @@ class Memory:
             place, cell = array.place(index)
             if not isinstance(place, tuple):
                 if place is None:
-                    self._outside(thread, site, array, index, "takes a row")
+                    self._outside(thread, site, array, index, "takes the row")
                     return array.nowhere(index)
                 return place
             index = place

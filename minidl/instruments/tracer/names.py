@@ -69,10 +69,9 @@ class Names:
     def is_constant(self, node) -> bool:
         """Whether numba takes this as an array's shape.
 
-        Numbers, names of constants, elements of constant tuples, local names for one of those, and tuples of
-        all
-        that. Not `TPB + 1`: Python folds `8 + 1` by itself, but nobody computes with names before types are
-        known.
+        Numbers, names of constants, elements of constant tuples, local names for one of those, and tuples
+        of all that. Not `TPB + 1`: Python folds `8 + 1` by itself, but nobody computes with names before
+        types are known.
         """
         if isinstance(node, ast.Tuple):
             return all(map(self.is_constant, node.elts))

@@ -80,10 +80,8 @@ class Trace:
         -------
         dict
             "global_reads", "global_writes", "shared_reads", "shared_writes", "atomics" and "barriers", each
-            with
-            `.total` and `.max_per_thread`. `x[i] += v` is one read and one write; an atomic is neither; a
-            barrier
-            counts once for each thread that reaches it; local arrays do not count.
+            with `.total` and `.max_per_thread`. `x[i] += v` is one read and one write; an atomic is
+            neither; a barrier counts once for each thread that reaches it; local arrays do not count.
         """
         what = np.array([site.what for site in self.sites])[self.columns["site"] & SITE]
         space = np.array([row.space for row in self.arrays] + [""])[self.columns["array"]]

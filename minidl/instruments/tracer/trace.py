@@ -53,10 +53,8 @@ def trace(
         What the kernel takes: NumPy arrays, numbers, tuples of those.
     schedule : {"in-order", "adversarial"}
         Which thread goes next. "in-order": thread 0 until it has to wait, then thread 1, …, block after
-        block.
-        "adversarial": if the kernel has a race, the first order from `seed` on that makes its answer wrong,
-        if
-        one is found (`Trace.seed`, `Trace.harm`).
+        block. "adversarial": if the kernel has a race, the first order from `seed` on that makes its answer
+        wrong, if one is found (`Trace.seed`, `Trace.harm`).
     seed : int
     copy : bool
         Work on copies; the caller's arrays stay as they were.
@@ -172,9 +170,9 @@ class _Result:
         findings = seen_while_running(self.memory.problems, program, judge.words)
         findings += judge.races() + judge.uninitialised()
         if self.complete and not any(finding.kind == "exception" for finding in findings):
-            racy = {finding.array for finding in findings if finding.kind == "race"}
+            known = {finding.array for finding in findings if finding.kind in ("race", "writes-input")}
             findings += judge.unwritten()
-            findings += [finding for finding in judge.written_inputs() if finding.array not in racy]
+            findings += [finding for finding in judge.overwritten_inputs() if finding.array not in known]
         findings += [
             _non_constant_shape(program.sites[site], shape) for site, shape in program.dynamic_shapes
         ]

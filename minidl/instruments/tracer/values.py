@@ -143,8 +143,7 @@ class Arithmetic:
     ----------
     flops : int
         Additions, subtractions, multiplications, divisions, powers and mathematical functions of floats so
-        far.
-        A fused multiply-add is two; comparisons, negation, rounding and conversions are free.
+        far. A fused multiply-add is two; comparisons, negation, rounding and conversions are free.
     widened : dict of int to str
         Site → operator, where a float32 met a float64 or an integer and became float64.
     """

@@ -73,8 +73,14 @@ def new_context(browser: Browser, mode: str, width: int, refused: list[str], add
     return context
 
 
+# Every widget's place is filled, by the manager, which starts when the page has loaded.
+WIDGETS_ARE_DRAWN = """() => [...document.querySelectorAll('script[type$="widget-view+json"]')].every(
+    view => view.parentElement.querySelector('.widget-subarea')?.childElementCount)"""
+
+
 def settle(page) -> None:
-    """Wait until a page has loaded, and its maths, widgets and fonts are drawn."""
-    page.wait_for_load_state("networkidle")
+    """Wait until a page that has loaded shows its maths, widgets and fonts."""
     page.evaluate("() => window.MathJax?.startup?.promise")
+    page.wait_for_function(WIDGETS_ARE_DRAWN)
     page.evaluate("() => document.fonts.ready")
+    page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")

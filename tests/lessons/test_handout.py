@@ -177,7 +177,8 @@ def test_check_writes_nothing_and_names_what_is_stale(tmp_path, capsys, monkeypa
             "code cell 0: a check cell must not hold a solution block",
         ),
         ([TASK, "x = 1", "x = 1 / 0", CHECK], "code cell 2 fails: ZeroDivisionError: division by zero"),
-        ([TASK, "import os\nos._exit(3)", CHECK], "code cell 1 fails"),
+        # When a kernel dies, its last words may be lost, so the cell named can be an earlier one.
+        ([TASK, "import os\nos._exit(3)", CHECK], "fails: Kernel died"),
         ([TASK, BEGIN, CHECK], "code cell 1, line 1: ### BEGIN SOLUTION without"),
     ],
 )

@@ -157,13 +157,13 @@ class Timings:
                         "" if row else workload,
                         timing.rung,
                         time_text(timing.median) + extra,
+                        f"{timing.share:.2f}",
                         f"{time_text(low)} – {time_text(high)}",
                         f"{timing.bandwidth / 1e9:.3g}",
                         f"{timing.flop_rate / 1e9:.3g}",
-                        f"{timing.share:.2f}",
                     )
                 )
-        head = (self.ladder, "rung", "median", "quartiles", "GB/s", "GFLOP/s", "share of roof")
+        head = (self.ladder, "rung", "median", "share of roof", "quartiles", "GB/s", "GFLOP/s")
         return Table(head, tuple(rows), "\n".join([*self.left_out(), self.source()]))
 
     def left_out(self) -> list[str]:
@@ -217,7 +217,7 @@ class Timings:
                 low = min([*medians, *floors])
                 axes.set_xlim(low / 3, max(medians) * 6)
             says.append(f"{workload}: " + ", ".join(f"{t.rung} {time_text(t.median)}" for t in timings))
-        panels[-1, 0].set_xlabel("seconds; the dashed line is the floor set by the machine's roofs")
+        panels[-1, 0].set_xlabel("seconds; the dashed line is the least that the machine's roofs allow")
         return describe(figure, f"Median times of {self.ladder}, {self.source()}. " + "; ".join(says) + ".")
 
     def to_json(self) -> str:

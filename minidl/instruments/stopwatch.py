@@ -543,16 +543,28 @@ def _floor(ladder, device, sizes, itemsize):
 
 
 def _estimate(rung, ladder, work):
-    """Return the seconds a rung will take for `work`, judged by how long it takes for a small example."""
+    """Return the seconds a rung will take for `work`, judged by ever larger examples until one takes a while.
+
+    A small example alone would not do: starting threads takes longer than what they have to do in it.
+    """
     if ladder.example is None:
         return 0.0
-    small = ladder.example(2_000)
-    sizes = ladder.shape(*small)
-    rung(*small)
+    size, done = 2_000, 0
+    rung(*ladder.example(size))  # compiles
+    while True:
+        example = ladder.example(size)
+        sizes = ladder.shape(*example)
+        account = max(rung.bytes(*sizes), rung.flops(*sizes))
+        seconds = min(_clock(rung, example) for _ in range(3))
+        if seconds > 0.02 or not done < account < work:
+            return seconds * work / max(account, 1)
+        size, done = 8 * size, account
+
+
+def _clock(function, arguments) -> float:
     start = time.perf_counter()
-    rung(*small)
-    seconds = time.perf_counter() - start
-    return seconds * work / max(rung.bytes(*sizes), rung.flops(*sizes))
+    function(*arguments)
+    return time.perf_counter() - start
 
 
 def _itemsize(arguments):

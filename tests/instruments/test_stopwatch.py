@@ -68,6 +68,19 @@ def test_what_was_left_out_is_said_once_for_each_reason():
     assert "a, b on w: too slow" in timings._repr_html_()
 
 
+def test_a_slow_start_is_not_mistaken_for_slow_work():
+    """Ten milliseconds of starting up, whatever the size: the larger workload takes them once, not often."""
+
+    def run(a, out=None):
+        time.sleep(0.01)
+        return np.zeros(1, a.dtype)
+
+    rung = Rung("starter", "cpu", run, "", lambda n, itemsize=4: n * itemsize, lambda n: n)
+    starting = Ladder("starting", (rung,), shape=lambda a: (a.size,), example=lambda n: (np.ones(n),))
+    timings = compare(starting, {"long": (np.ones(3_000_000, np.float32),)}, budget=0.1)
+    assert timings["starter", "long"].seconds
+
+
 @pytest.mark.skipif(Device("cuda").available, reason="this machine has a GPU")
 def test_no_gpu_is_said():
     timings = compare(ladder(sleeper("gpu", 0, "cuda"), sleeper("cpu", 0)), {"nap": (ONE,)}, repeat=1)

@@ -742,6 +742,8 @@ def test_a_barrier_can_be_switched_off():
     bad = trace(window_kernel, 3, TPB, out, a, 4, without_barriers=[line], schedule="adversarial")
     assert "race" in kinds(bad) and bad.harm and bad.counts()["barriers"].total == 0
     assert not np.allclose(out, np.convolve(a, np.full(4, 0.25), "valid"))
+    every = trace(window_kernel, 3, TPB, out, a, 4, without_barriers=True)
+    assert "race" in kinds(every) and every.counts()["barriers"].total == 0
 
 
 # -- keeping a trace -----------------------------------------------------------------------------------------

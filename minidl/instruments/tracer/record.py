@@ -27,7 +27,7 @@ class Count(NamedTuple):
     max_per_thread: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Trace:
     """What a launch did.
 

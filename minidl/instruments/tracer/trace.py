@@ -62,8 +62,8 @@ def trace(
         Bytes of dynamic shared memory.
     limit : int
         Stop after this many accesses.
-    without_barriers : iterable of int
-        Source lines whose `syncthreads()` is left out, to see what it is for.
+    without_barriers : iterable of int, or True
+        Source lines whose `syncthreads()` is left out, to see what it is for; True leaves out all.
 
     Returns
     -------
@@ -92,19 +92,20 @@ def trace(
     if copy:
         args = copies(args)
     run = _Run(kernel, grid, block, shared, limit, without_barriers)
-    harm = ""
+    policy, harm = InOrder(), ""
     if schedule == "adversarial":
-        rehearsal = run(InOrder(), copies(args))
-        if rehearsal.complete and rehearsal.judge.races():
-            names = function.__code__.co_varnames
+        rehearsal = run(policy, copies(args))
+        if rehearsal.complete:
+            if rehearsal.judge.races():
+                names = function.__code__.co_varnames[: len(args)]
 
-            def attempt(policy):
-                twins = copies(args)
-                result = run(policy, twins)
-                return dict(arrays_in(names[: len(twins)], twins)), result.steps
+                def attempt(policy):
+                    twins = copies(args)
+                    return dict(arrays_in(names, twins)), run(policy, twins).steps
 
-            seed, harm = villain.find_bad_order(attempt, rehearsal.judge.writers_collide, seed, limit)
-    result = run(InOrder() if schedule == "in-order" else Villain(seed), args)
+                seed, harm = villain.find_bad_order(attempt, rehearsal.judge.writers_collide, seed, limit)
+            policy = Villain(seed)
+    result = run(policy, args)
     return Trace(
         kernel=function.__name__,
         file=result.program.file,
@@ -200,11 +201,14 @@ def _float64(site) -> Finding:
 
 
 def _check_lines(kernel, lines) -> tuple[int, ...]:
+    if lines is False or lines == ():
+        return ()
+    sites = Program(kernel, Arithmetic()).sites
+    known = sorted({site.line for site in sites if site.what == "barrier"})
+    if lines is True:
+        return tuple(known)
     lines = tuple(check_whole("without_barriers", line) for line in lines)
-    if lines:
-        sites = Program(kernel, Arithmetic()).sites
-        known = sorted({site.line for site in sites if site.what == "barrier"})
-        for line in lines:
-            if line not in known:
-                raise ValueError(f"without_barriers must name lines with a barrier ({known}), got {line}")
+    for line in lines:
+        if line not in known:
+            raise ValueError(f"without_barriers must name lines with a barrier ({known}), got {line}")
     return lines

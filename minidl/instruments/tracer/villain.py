@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl.instruments.tracer.schedule import InOrder, LimitReached, Lockstep, Villain
 
-TRIES = 24
+TRIES, MOST_STEPS = 24, 2_000_000
 
 
 def find_bad_order(run, writers_collide, seed, limit) -> tuple[int, str]:
@@ -29,7 +29,7 @@ def find_bad_order(run, writers_collide, seed, limit) -> tuple[int, str]:
         The first to try. The seed returned is the first from there on that does harm, so trying it again does
         the same harm at once.
     limit : int
-        Steps after which the search ends.
+        Steps after which the search ends, if `MOST_STEPS` have not ended it before.
     """
     right, steps = run(InOrder() if writers_collide else Lockstep())
     for attempt in range(seed, seed + TRIES):
@@ -41,7 +41,7 @@ def find_bad_order(run, writers_collide, seed, limit) -> tuple[int, str]:
         if wrong:
             return attempt, f"with seed {attempt} {wrong}"
         steps += more
-        if steps > limit:
+        if steps > min(limit, MOST_STEPS):
             break
     return seed, ""
 

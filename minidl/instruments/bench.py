@@ -336,3 +336,36 @@ def _reduction(name, along):
 
 _reduction("sum", lambda library, x: library.sum(x))
 _reduction("maximum", lambda library, x: library.max(x))
+
+
+def _pooling(name, along, in_torch):
+    @_workloads(name)
+    def workloads(quick):
+        x = _normal(2 if quick else 32, 16, 28, 28)
+
+        def peers():
+            yield "numpy", lambda: along(x.reshape(len(x), 16, 14, 2, 14, 2), axis=(3, 5))
+            yield from _torch(in_torch, x)
+
+        yield f"{len(x)} × 16 × 28 × 28, 2 × 2", (x, 2), peers()
+
+
+_pooling("max pooling", np.max, lambda torch, x: torch.nn.functional.max_pool2d(x, 2))
+_pooling("average pooling", np.mean, lambda torch, x: torch.nn.functional.avg_pool2d(x, 2))
+
+
+@_workloads("Adam")
+def _adam(quick):
+    n = 10_000 if quick else 1_000_000
+    params, gradients = _normal(n), _normal(n, seed=1)
+
+    def peers():
+        if find_spec("torch") is None:
+            return
+        import torch
+
+        weights = torch.nn.Parameter(torch.from_numpy(params.copy()))
+        weights.grad = torch.from_numpy(gradients.copy())
+        yield "torch", torch.optim.Adam([weights], lr=1e-3, fused=True).step
+
+    yield f"{n:,}", (params, gradients, np.zeros_like(params), np.zeros_like(params), 1), peers()

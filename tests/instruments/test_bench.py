@@ -25,7 +25,7 @@ def test_peers_compute_the_same_thing(name):
     for case in bench.cases([name], quick=True):
         want = case.ladder.reference(*case.arguments)
         want = want[0] if isinstance(want, tuple) else want
-        assert case.peers, "a workload without peers needs no function of its own"
+        assert case.peers or bench.find_spec("torch") is None
         for peer, call in case.peers.items():
             got = call()
             got = got[0] if isinstance(got, tuple) else got

@@ -1,0 +1,126 @@
+"""The drawings of 1 Hardware compute what they show, and every frame of them can be read."""
+
+import re
+
+import pytest
+from matplotlib.text import Text
+
+from figures import chips, few_and_many, generations, roofs, training_bills
+from minidl.instruments.style import to_svg
+
+TASKS = (1, 4, 8, 16, 28, 32, 48, 64, 128, 256)
+MACHINES = {"slow": (1e11, 5e10), "H100": (67e12, 3.35e12)}
+KERNELS = {"poor": (1e6, 4e6), "rich": (1e9, 1e6)}
+
+#: Name → the frames of one widget, as the page shows them.
+FRAMES = {
+    "few_and_many": [few_and_many.draw(n) for n in TASKS],
+    "generations": [generations.draw(chips.GPUS[1:], i) for i in range(6)],
+    "roofs": [roofs.draw(MACHINES, KERNELS, m, k) for m in MACHINES for k in KERNELS],
+    "training_bills": [training_bills.draw({"small": 256, "large": 30.84e6})],
+}
+EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
+
+
+@pytest.mark.parametrize("figure", EVERY)
+class TestEveryFrame:
+    def test_says_in_words_what_it_shows(self, figure):
+        assert len(figure.get_label()) > 20
+
+    def test_can_be_read_on_a_phone(self, figure):
+        """A page 390 pixels wide leaves 340 for a drawing."""
+        scale = 340 / (figure.get_figwidth() * 72)
+        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(sizes) >= 6.5
+
+    def test_uses_the_palette_only(self, figure):
+        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
+        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+
+
+@pytest.mark.parametrize("name", [name for name in FRAMES if len(FRAMES[name]) > 1])
+def test_frames_of_one_widget_have_one_size_and_differ(name):
+    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
+    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+
+
+class TestFewAndMany:
+    @pytest.mark.parametrize("tasks", TASKS)
+    def test_takes_as_long_as_a_queue(self, tasks):
+        """Hand the tasks out one by one, each to the worker who is free first."""
+        for _, workers, _, _, each, _ in few_and_many.MACHINES:
+            free = [0] * workers
+            for _ in range(tasks):
+                first = free.index(min(free))
+                free[first] += each
+            assert few_and_many.ticks(tasks, workers, each) == max(free)
+
+    def test_the_many_lose_at_first_and_draw_level_at_32(self):
+        labels = {n: figure.get_label() for n, figure in zip(TASKS, FRAMES["few_and_many"], strict=True)}
+        assert ": 1 ticks" in labels[1] and ": 8 ticks" in labels[1]
+        assert labels[32].count(": 8 ticks") == 2
+        assert ": 16 ticks" in labels[64] and ": 8 ticks" in labels[64]
+
+
+class TestRoofs:
+    @pytest.mark.parametrize(
+        "machine, work, seconds",
+        [((2.0, 1.0), (10, 1), 5), ((2.0, 1.0), (1, 10), 10), ((2.0, 1.0), (4, 2), 2)],
+    )
+    def test_the_slower_of_two_decides(self, machine, work, seconds):
+        assert roofs.least_seconds(machine, work) == seconds
+
+    def test_says_what_a_kernel_waits_for(self):
+        poor, rich = (roofs.draw(MACHINES, KERNELS, "H100", kernel).get_label() for kernel in KERNELS)
+        assert "waits for memory" in poor and "1.2% of the peak" in poor and "1.19 µs" in poor
+        assert "waits for arithmetic" in rich and "100.0% of the peak" in rich and "14.9 µs" in rich
+
+    def test_the_point_lies_on_the_lit_roof(self):
+        figure = roofs.draw(MACHINES, KERNELS, "H100", "poor")
+        points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+        assert [float(p.get_ydata()[0]) for p in points] == pytest.approx([0.25 * 3.35e12])
+
+
+class TestChips:
+    @pytest.mark.parametrize("chip", [*chips.GPUS, *chips.TPUS], ids=lambda chip: chip.name)
+    def test_every_chip_has_sources_and_sane_figures(self, chip):
+        assert chip.sources and all(url.startswith("http") for _, url in chip.sources)
+        assert chip.float32 or chip.low
+        for value in (chip.float32, chip.low, chip.bandwidth, chip.memory, chip.watts):
+            assert value is None or value > 0
+
+    def test_ridge_is_the_better_rate_over_bandwidth(self):
+        ridges = {chip.name: chip.ridge for chip in (*chips.GPUS, *chips.TPUS)}
+        assert ridges["H100"] == pytest.approx(989e12 / 3.35e12)
+        assert ridges["Titan X"] == pytest.approx(11e12 / 480e9)
+        assert ridges["TPU v1"] == pytest.approx(2706, abs=1)
+
+    def test_table_has_a_row_for_each_chip_and_a_dash_where_nothing_is_known(self):
+        table = chips.table(chips.TPUS)._repr_html_()
+        assert table.count("<tr>") == 1 + len(chips.TPUS)
+        assert "<td>–</td>" in table and "None" not in table and "float32" not in table
+        assert "<th>float32</th>" in chips.table(chips.GPUS)._repr_html_()
+        assert table.count("<a href=") == sum(len(chip.sources) for chip in chips.TPUS)
+
+    def test_data_sheet_rates_are_units_times_clock(self):
+        rates = {chip.name: chip for chip in (*chips.GPUS, *chips.TPUS)}
+        assert rates["P100"].float32 == pytest.approx(3584 * 2 * 1.48e-3, rel=0.01)
+        assert rates["H100"].float32 == pytest.approx(16_896 * 2 * 1.98e-3, rel=0.01)
+        assert rates["TPU v1"].low == pytest.approx(256**2 * 2 * 0.7e-3, rel=0.01)
+
+
+class TestGenerations:
+    def test_tells_growth_and_what_each_chip_needs(self):
+        label = FRAMES["generations"][-1].get_label()
+        assert "16-bit rate 106 times" in label and "bandwidth 11.1 times" in label
+        assert "float32 rate 7.55 times" in label and "10 in float32 and 281 in 16-bit" in label
+
+    def test_the_first_chip_is_the_measure(self):
+        assert (
+            "16-bit rate 1 times, bandwidth 1 times, float32 rate 1 times"
+            in FRAMES["generations"][0].get_label()
+        )
+
+
+def test_training_bills_name_their_hours():
+    assert "large 30,840,000" in FRAMES["training_bills"][0].get_label()

@@ -189,6 +189,7 @@ def test_empty_arrays():
         ("math.exp(a[0] * 1000)", math.inf),
         ("math.sqrt(a[0])", np.sqrt(np.float32(2))),
         ("float32(1) / float32(3)", np.float32(1) / np.float32(3)),
+        ("cuda.float32(1) / cuda.float32(3)", np.float32(1) / np.float32(3)),
         ("np.int8(200)", -56),
         ("np.uint8(-1)", 255),
         ("int32(2**31)", -(2**31)),
@@ -722,6 +723,12 @@ def test_only_kernels_can_be_traced():
         trace(cuda.jit(device=True)(plain), 1, 1, zeros(1))
     with pytest.raises(TypeError, match="kernel must be"):
         trace(None, 1, 1)
+
+
+def test_a_kernel_must_be_a_def():
+    for kernel in [cuda.jit(lambda out: None), cuda.jit(lambda out: cuda.grid(1))]:
+        with pytest.raises(UnsupportedKernel, match="not written as a def"):
+            trace(kernel, 1, 1, zeros(1))
 
 
 def test_a_kernel_without_source_says_so():

@@ -81,8 +81,11 @@ class CudaName:
     def __str__(self):
         return f"cuda.{self.path}" if self.path else "cuda"
 
-    def attribute(self, name) -> CudaName:
-        """Return the name one level down."""
+    def attribute(self, name):
+        """Return the name one level down; a number type such as `cuda.float32` as it is."""
+        value = getattr(cuda, name, None) if not self.path else None
+        if isinstance(value, types.Type):
+            return value
         return CudaName(f"{self.path}.{name}" if self.path else name)
 
     @property

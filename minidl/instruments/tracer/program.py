@@ -143,7 +143,10 @@ def source_of(function) -> tuple[ast.FunctionDef, dict[int, str]]:
         ) from None
     text, first = "".join(lines), max(first, 1)
     indented = text[:1].isspace()
-    tree = ast.parse("if True:\n" + text if indented else text)
+    try:
+        tree = ast.parse("if True:\n" + text if indented else text)
+    except SyntaxError:  # a lambda comes with whatever stands around it
+        tree = ast.parse("if True: pass")
     ast.increment_lineno(tree, first - 1 - indented)
     node = tree.body[0].body[0] if indented else tree.body[0]
     if not isinstance(node, ast.FunctionDef):

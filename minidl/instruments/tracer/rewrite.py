@@ -354,9 +354,8 @@ class Rewriter(ast.NodeTransformer):
         count = f"{self.trip} += 1\nif not {self.trip} & {TRIPS_PER_STEP - 1}: yield ({STEP}, {site})"
         if isinstance(node, ast.While):
             node.test = self.visit(node.test)
-        else:
-            if any(isinstance(item, (ast.Subscript, ast.Attribute)) for item in ast.walk(node.target)):
-                self.refuse(node, f"a loop over {ast.unparse(node.target)}")
+        elif any(isinstance(item, (ast.Subscript, ast.Attribute)) for item in ast.walk(node.target)):
+            self.refuse(node, f"a loop over {ast.unparse(node.target)}")
         node.body = [*ast.parse(count).body, *self._block(node.body)]
         self.trip = outer
         node.orelse = self._block(node.orelse)

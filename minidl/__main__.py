@@ -38,21 +38,24 @@ def main(arguments: list[str] | None = None) -> None:
 def info(_=None) -> None:
     """Print the version, the devices and their limits, the ladders, and the versions of other packages."""
     from minidl.hardware import threads
-    from minidl.hardware.device import Device, describe_devices
+    from minidl.hardware.device import ADVICE, Device
     from minidl.hardware.limits import limits
     from minidl.instruments.bench import PACKAGES, ladders
 
     print(
         f"minidl {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
-    print(describe_devices())
     for kind in ("cpu", "cuda"):
-        if Device(kind).available:
-            roofs = limits(kind)
-            print(
-                f"  {kind} reaches {roofs.copy_bandwidth / 1e9:.0f} GB/s in a copy (read and written), "
-                f"{roofs.flops / 1e9:,.0f} GFLOP/s in float32"
-            )
+        device = Device(kind)
+        if not device.available:
+            print(f"{kind}: none found. {ADVICE}")
+            continue
+        roofs = limits(kind)
+        print(
+            f"{kind}: {device.name}, {device.cores} {'cores' if kind == 'cpu' else 'multiprocessors'}, "
+            f"{device.memory / 2**30:.0f} GiB; copies {roofs.copy_bandwidth / 1e9:.0f} GB/s (both ways), "
+            f"computes {roofs.flops / 1e9:,.0f} GFLOP/s in float32"
+        )
     print(f"threads: numba's OpenMP {threads.SHARING}")
     packages = ("numpy", "numba", "numba-cuda", "matplotlib", "ipywidgets", *PACKAGES)
     print("packages:", ", ".join(f"{package} {_version(package)}" for package in packages))

@@ -1,4 +1,4 @@
-"""Reduce: many numbers become one. Read `sum`, the ladder, with `sum_cuda`, then `max`, `mean`; `axes` they share."""
+"""Reduce: many numbers become one. Read `sum` and `sum_cuda`, then `max` and `mean`; `axes` they share."""
 
 from minidl.kernels.reduce.max import (
     MAX_LADDER,

@@ -282,8 +282,7 @@ SUM_LADDER = Ladder(
             name="cuda sequential",
             device="cuda",
             callable=partial(reduce_sum_cuda, rung="sequential"),
-            lesson="The same tree, folded from the far end: whole warps finish early, and banks do not "
-            "conflict.",
+            lesson="The same tree, folded from the far end: whole warps finish early and are gone.",
             bytes=_tree_bytes(THREADS),
             flops=_tree_flops(THREADS, 0, THREADS - 1),
             kernel=reduce_sum_sequential_kernel,

@@ -14,6 +14,7 @@ it goes.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import itertools
 import operator
 import sys
@@ -30,10 +31,20 @@ from minidl.ops import unbroadcast
 
 
 class _Mode(threading.local):
-    """What each thread is doing: recording steps, and watching for NaN."""
+    """What each thread is doing: recording steps, and watching for NaN.
+
+    `quietly(f, ...)` calls f so that infinities and NaN pass silently, as in the frameworks (but see
+    `detect_nan`). NumPy keeps what it warns of in the current context; this one is our own, and there it warns
+    of nothing. (`np.errstate` does the same, and takes five times as long.)
+    """
 
     recording = True
     watching = False
+
+    def __init__(self):
+        context = contextvars.copy_context()
+        context.run(np.seterr, all="ignore")
+        self.quietly = context.run
 
 
 mode = _Mode()
@@ -43,6 +54,7 @@ mode = _Mode()
 
 
 _numbers = itertools.count()
+NONE = {}  # the parameters of operations without any
 ALL_OF_IT = 1 << 17  # bytes: to see whether a larger array was changed, only a sample of it is compared
 
 
@@ -72,36 +84,40 @@ class Step:
     shape, dtype : those of the result
     number : int
         Steps are numbered as they are made.
-    prints : list of (array, bytes)
-        Each array in `saved`, and what it looked like then.
+    print : bytes
+        What the arrays in `saved` looked like then.
     """
 
     __slots__ = (
-        "dtype", "number", "op", "params", "parents", "place", "prints", "retained", "saved", "shape",
+        "dtype", "number", "op", "params", "parents", "place", "print", "retained", "saved", "shape",
     )  # fmt: skip
 
     def __init__(self, op, params, saved, parents, result):
-        self.op, self.params, self.saved, self.parents = op, params, saved, parents
+        self.op, self.params, self.saved, self.parents = op, params or NONE, saved, parents
         self.shape, self.dtype = result.shape, result.dtype
         self.number = next(_numbers)
-        self.prints = [
-            (a, a.tobytes() if a.nbytes <= ALL_OF_IT else _sample(a)) for a in saved if type(a) is np.ndarray
-        ]
+        self.print = _print(saved)
         self.retained = self.place = None
 
     def check_unchanged(self):
         """Raise GradientError if an array that was kept has been written to since."""
-        for array, then in self.prints:
-            if (array.tobytes() if array.nbytes <= ALL_OF_IT else _sample(array)) != then:
-                raise GradientError(
-                    f"{self.describe()} kept an array of shape {array.shape} for the way back, and it has "
-                    "been changed in place since: compute a new one instead, or call backward first"
-                )
+        if self.print != _print(self.saved):
+            raise GradientError(
+                f"{self.describe()} kept an array for the way back, and it has been changed in place since: "
+                "compute a new one instead, or call backward first"
+            )
 
     def describe(self):
         """Return, for messages: what was done, to what, and where in the program if that is known."""
         place = f", at {self.place}" if self.place else ""
         return f"{self.op.name} (step {self.number}), shape {self.shape}{place}"
+
+
+def _print(saved):
+    """Return the bytes of all small arrays in a tuple, and a sample of the large ones."""
+    return b"".join(
+        [a.tobytes() if a.nbytes <= ALL_OF_IT else _sample(a) for a in saved if type(a) is np.ndarray]
+    )
 
 
 def _sample(array):
@@ -119,7 +135,6 @@ def _place():
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else None
 
 
-@np.errstate(all="ignore")  # infinities and NaN pass silently, as in the frameworks; see detect_nan
 def apply(op, *inputs, **params):
     """Do an operation on tensors: compute the result, and record the step if a gradient may be asked for."""
     for value in inputs:
@@ -129,8 +144,10 @@ def apply(op, *inputs, **params):
                     return other._apply(op, *inputs, **params)  # with a static node, this becomes one too
             inputs = [v if type(v) is Tensor else _constant(v) for v in inputs]
             break
+    if _gpu_in_use:
+        inputs = _on_one_device(op, inputs)
     try:
-        result, saved = op.forward(*[t.data for t in inputs], **params)
+        result, saved = mode.quietly(op.forward, *[t.data for t in inputs], **params)
     except (ValueError, TypeError) as error:
         raise _explained(error, op, inputs, params) from None
     if type(result) is not np.ndarray and not is_on_gpu(result):
@@ -153,6 +170,22 @@ def _constant(array):
         out.data, out._grad, out.step = array, None, None
         return out
     return Tensor(array)
+
+
+_gpu_in_use = False  # until the first tensor is put there, nobody needs to ask where one is
+
+
+def _on_one_device(op, inputs):
+    """Return the inputs of an operation all on the GPU if one of them is; integers, indices, stay."""
+    if not any(is_on_gpu(t.data) for t in inputs):
+        return inputs
+    if not op.runs_on_gpu:
+        raise TypeError(f"{op.name} does not run on the GPU: move its inputs to the CPU first, x.to('cpu')")
+    if any(t.requires_grad and not is_on_gpu(t.data) for t in inputs):
+        devices = " and ".join(f"{t.shape} on {t.device}" for t in inputs)
+        raise ValueError(f"{op.name} needs its inputs on one device, got {devices}: use .to(...)")
+    stays = [t.dtype.kind in "iu" or is_on_gpu(t.data) for t in inputs]
+    return [t if stay else Tensor(GPU.upload(t.data)) for t, stay in zip(inputs, stays, strict=True)]
 
 
 def _explained(error, op, inputs, params):
@@ -202,7 +235,7 @@ class Tensor(Value):
             data = data.data
         if not is_on_gpu(data):
             data = _numeric(data)
-        self.data = data if device is None else _moved(data, device)
+        self.data = _placed(data, device)
         self._grad = None
         self.step = None  # the Step that made it; or a Leaf, if it shall have a gradient; or None
         if requires_grad:
@@ -363,12 +396,12 @@ class Tensor(Value):
                     "give `gradient`"
                 )
             gradient = np.ones(self.shape, self.dtype)
-            gradient = GPU.upload(gradient) if is_on_gpu(self.data) else gradient
         else:
             gradient = gradient.data if isinstance(gradient, Tensor) else gradient
             gradient = gradient if is_on_gpu(gradient) else np.array(gradient, self.dtype)
             if gradient.shape != self.shape:
                 raise GradientError(f"gradient must have shape {self.shape}, got {gradient.shape}")
+        gradient = GPU.upload(gradient) if is_on_gpu(self.data) else gradient
         walk_back(self.step, gradient, on_leaf=on_leaf)
 
 
@@ -389,25 +422,30 @@ def _numeric(data):
     return array
 
 
-def _moved(array, device):
-    """Return an array on a device, copied only if it is elsewhere."""
-    if Device(device).kind == "cuda":
-        return GPU.upload(array)
-    return GPU.download(array) if is_on_gpu(array) else array
+def _placed(array, device):
+    """Return an array on a device, copied only if it is elsewhere; None leaves it where it is."""
+    global _gpu_in_use
+    if device is not None and Device(device).kind == "cuda":
+        array = GPU.upload(array)
+    elif device is not None and is_on_gpu(array):
+        array = GPU.download(array)
+    _gpu_in_use = _gpu_in_use or is_on_gpu(array)
+    return array
 
 
 class Move(ops.Op):
     """A copy to another device; the gradient travels back."""
 
     name = "move"
+    runs_on_gpu = True
 
     def forward(self, x, device):
         """Keep where it came from."""
-        return _moved(x, device), ("cuda" if is_on_gpu(x) else "cpu",)
+        return _placed(x, device), ("cuda" if is_on_gpu(x) else "cpu",)
 
     def vjp(self, g, saved, needs, device):
         """Send the gradient there."""
-        return (_moved(g, saved[0]),)
+        return (_placed(g, saved[0]),)
 
 
 class Cast(ops.Op):
@@ -499,15 +537,23 @@ def walk_back(root, gradient, order=None, on_leaf=None, on_step=None):
                 if known is None:
                     pending[parent] = gradient
                 elif parent in summed:
-                    pending[parent] += gradient
+                    pending[parent] = _add_to(known, gradient)
                 else:
-                    pending[parent] = known + gradient
+                    pending[parent] = ops.add.forward(known, gradient)[0] if _gpu_in_use else known + gradient
                     summed.add(parent)
             if type(parent) is Leaf:
                 uses[parent] -= 1
                 if not uses[parent] and parent in pending:
                     gradient = pending.pop(parent)
                     _deliver(parent, gradient if parent in summed else _own(gradient, g), on_leaf)
+
+
+def _add_to(total, gradient):
+    """Add to a total, in place where it is an ordinary array."""
+    if _gpu_in_use and is_on_gpu(total):
+        return ops.add.forward(total, gradient)[0]
+    total += gradient
+    return total
 
 
 def _own(gradient, g):
@@ -524,9 +570,9 @@ def _deliver(leaf, gradient, on_leaf):
     if tensor is None:
         return
     if tensor._grad is None:
-        tensor._grad = np.asarray(gradient)
+        tensor._grad = gradient if is_on_gpu(gradient) else np.asarray(gradient)
     else:
-        tensor._grad += gradient
+        tensor._grad = _add_to(tensor._grad, gradient)
     if on_leaf:
         on_leaf(tensor)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.graph.building import CONSTANT, Graph, Node, Source, nodes_below
-from minidl.graph.fusion import Fused, for_one_number
+from minidl.graph.fusion import Fused
 from minidl.graph.symbolic import ONES_LIKE, Backward, Part, SumTo
 from minidl.ops import Elementwise, divide, multiply, subtract
+from minidl.ops.formula import for_one_number
 
 
 def listing(fetches):

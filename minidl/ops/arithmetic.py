@@ -16,7 +16,9 @@ import ast
 
 import numpy as np
 
+from minidl.hardware.machine import is_on_gpu
 from minidl.kernels import elementwise as kernels
+from minidl.ops import gpu
 from minidl.ops.op import Op, broadcast, size
 
 # From this many elements on, a compiled loop over all cores beats NumPy's whole-array steps.
@@ -35,6 +37,10 @@ def _where(condition, x, y):
     elif type(y) in (int, float):
         y = x.dtype.type(y)
     return np.where(condition, x, y)
+
+
+def _on_gpu(*values):
+    return any(map(is_on_gpu, values))
 
 
 def _put(value, out):
@@ -85,6 +91,7 @@ class Elementwise(Op):
     """
 
     writes_out = True
+    runs_on_gpu = True
 
     def __init__(
         self, name, formula, *derivatives, params=(), ufunc=None, kernel=None, backward=None, inputs=None
@@ -96,7 +103,8 @@ class Elementwise(Op):
         self.kept = tuple(letter for letter in (*self.inputs, "y") if letter in mentioned)
         self._derivatives = {}
         self.source = self._write(ufunc, kernel, backward)
-        namespace = {**FUNCTIONS, "ufunc": ufunc, "kernel": kernel, "backward": backward, "MANY": MANY}
+        namespace = {"ufunc": ufunc, "kernel": kernel, "backward": backward, "MANY": MANY, "op": self}
+        namespace |= {**FUNCTIONS, "ndarray": np.ndarray, "on_gpu": _on_gpu}
         exec(self.source, namespace)  # the formulas are constants of this file
         self.forward, self.vjp = namespace["forward"], namespace["vjp"]
 
@@ -108,13 +116,17 @@ class Elementwise(Op):
         gradients = "".join(
             f"{d} if needs[{i}] else None, " if d else "None, " for i, d in enumerate(self.derivatives)
         )
+        given = "dict(" + ", ".join(f"{p}={p}" for p in self.params) + ")"
+        classes = " is ".join(f"{letter}.__class__" for letter in self.inputs)
         lines = [
             f"def forward({inputs}{params}, out=None):",
+            f"    if not {classes} is ndarray and on_gpu({inputs}): return op.on_gpu(({inputs},), {given})",
             kernel and f"    if {self.inputs[0]}.size >= MANY: y = kernel({inputs}{params}, out=out)",
             f"    {'else: ' if kernel else ''}y = {value}",
             f"    return y, ({kept})",
             "",
             f"def vjp(g, saved, needs{params}):",
+            f"    if g.__class__ is not ndarray and on_gpu(g): return op.gpu_vjp(g, saved, needs, {given})",
             kept and f"    {kept}= saved",
             backward and f"    if g.size >= MANY: return (backward(g, {kept}{params[2:]}),)",
             f"    return ({gradients})",
@@ -136,6 +148,26 @@ class Elementwise(Op):
                 inputs=("g", *(letter for letter in self.kept if letter in used)),
             )
         return self._derivatives[formula]
+
+    def on_gpu(self, arrays, params):
+        """Do the same for arrays in GPU memory, with a kernel made of the formula."""
+        dtype = self.dtype(*[a.dtype for a in arrays])
+        y = gpu.elementwise(self.name, self.formula, self.inputs, arrays, params, dtype=dtype)
+        values = dict(zip((*self.inputs, "y"), (*arrays, y), strict=True))
+        return y, tuple([values[letter] for letter in self.kept])
+
+    def gpu_vjp(self, g, saved, needs, params):
+        """And the way back."""
+        values = {"g": g, **dict(zip(self.kept, saved, strict=True))}
+        found = []
+        for i, wanted in enumerate(needs):
+            op = self.derivative(i) if wanted else None
+            if op is not None:
+                arrays = [values[letter] for letter in op.inputs]
+                found.append(op.on_gpu(arrays, {name: params[name] for name in op.params})[0])
+            else:
+                found.append(None)
+        return tuple(found)
 
     def shape(self, *shapes, **params):
         """Shapes broadcast, as in NumPy."""
@@ -218,7 +250,7 @@ sigmoid = Elementwise(
 )
 tanh = Elementwise(
     "tanh", "tanh(a)", "g - g * y * y",
-    kernel=kernels.tanh, backward=kernels.tanh_backward,
+    ufunc=np.tanh, kernel=kernels.tanh, backward=kernels.tanh_backward,
 )
 # fmt: on
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ops.op import Op, broadcast, size
+from minidl.kernels.matmul import matmul_cuda
+from minidl.ops import gpu
+from minidl.ops.arithmetic import add
+from minidl.ops.op import Op, broadcast, by_device, size
+from minidl.ops.reduction import reduce_sum
+
+_product = by_device(np.matmul, matmul_cuda)  # NumPy hands matrices to BLAS, and stacks of them too
+_swapped = by_device(lambda a: a.swapaxes(-1, -2), gpu.transpose)
+
+
+def _rows(x):
+    return x if x.ndim == 2 else x.reshape(size(x.shape[:-1]), x.shape[-1])
 
 
 class MatMul(Op):
@@ -15,10 +26,11 @@ class MatMul(Op):
 
     name = "matmul"
     writes_out = True
+    runs_on_gpu = True
 
     def forward(self, a, b, out=None):
         """Keep both."""
-        return np.matmul(a, b, out=out), (a, b)
+        return _product(a, b, out=out), (a, b)
 
     def vjp(self, g, saved, needs):
         """Two more products, each as large as the first."""
@@ -26,19 +38,19 @@ class MatMul(Op):
         if a.ndim == 1 and b.ndim == 1:
             return g * b if needs[0] else None, g * a if needs[1] else None
         if a.ndim == 1:  # a row
-            a, g = a[None, :], np.expand_dims(g, -2)
+            a, g = a.reshape(1, a.size), g.reshape((*g.shape[:-1], 1, g.shape[-1]))
         if b.ndim == 1:  # a column
-            b, g = b[:, None], np.expand_dims(g, -1)
-        ga = np.matmul(g, b.swapaxes(-1, -2)) if needs[0] else None
+            b, g = b.reshape(b.size, 1), g.reshape((*g.shape, 1))
+        ga = _product(g, _swapped(b)) if needs[0] else None
         gb = None
         if needs[1] and b.ndim == 2:  # one b for the whole stack: its gradient is one product over all rows
-            gb = np.matmul(a.reshape(-1, a.shape[-1]).T, g.reshape(-1, g.shape[-1]))
+            gb = _product(_swapped(_rows(a)), _rows(g))
         elif needs[1]:
-            gb = np.matmul(a.swapaxes(-1, -2), g)
+            gb = _product(_swapped(a), g)
         if saved[0].ndim == 1 and needs[0]:
-            ga = ga[..., 0, :]
+            ga = ga.reshape((*ga.shape[:-2], ga.shape[-1]))
         if saved[1].ndim == 1 and needs[1]:
-            gb = gb[..., 0]
+            gb = gb.reshape(gb.shape[:-1])
         return ga, gb
 
     def shape(self, a, b):
@@ -61,21 +73,21 @@ class Dense(Op):
 
     name = "dense"
     writes_out = True
+    runs_on_gpu = True
 
     def forward(self, x, weight, bias=None, out=None):
         """Keep x and the weight."""
-        y = np.matmul(x, weight.T, out=out)
+        y = _product(x, _swapped(weight), out=out)
         if bias is not None:
-            y += bias
+            y, _ = add.forward(y, bias, out=y)
         return y, (x, weight)
 
     def vjp(self, g, saved, needs):
         """As for a product; the bias was added to every row, so its gradient is the sum over the rows."""
         x, weight = saved
-        rows = g.reshape(-1, g.shape[-1])
-        gx = np.matmul(g, weight) if needs[0] else None
-        gw = np.matmul(rows.T, x.reshape(-1, x.shape[-1])) if needs[1] else None
-        gb = np.add.reduce(rows, axis=0) if len(needs) > 2 and needs[2] else None
+        gx = _product(g, weight) if needs[0] else None
+        gw = _product(_swapped(_rows(g)), _rows(x)) if needs[1] else None
+        gb = reduce_sum.forward(_rows(g), axis=0)[0] if len(needs) > 2 and needs[2] else None
         return gx, gw, gb
 
     def shape(self, x, weight, bias=None):

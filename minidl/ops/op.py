@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.hardware.machine import is_on_gpu
+from minidl.kernels.reduce import reduce_sum_cuda
 
 
 class Op:
@@ -23,11 +24,14 @@ class Op:
         dropped.
     writes_out : bool
         Whether `forward` can write its result to an array given as `out`.
+    runs_on_gpu : bool
+        Whether it takes arrays in GPU memory.
     """
 
     name = "op"
     pure = True
     writes_out = False
+    runs_on_gpu = False
 
     def forward(self, *arrays, **params):
         """Compute.
@@ -120,7 +124,10 @@ def unbroadcast(g, shape):
     repeated = tuple(range(lead)) + tuple(
         lead + i for i, n in enumerate(shape) if n == 1 and g.shape[lead + i] != 1
     )
-    return np.add.reduce(g, axis=repeated, keepdims=False).reshape(shape)
+    return _summed(g, repeated).reshape(shape)
+
+
+_summed = by_device(np.add.reduce, reduce_sum_cuda)
 
 
 def normalise_axis(axis, ndim):

@@ -19,6 +19,7 @@ class Pool2d(Op):
     """What both poolings share: `size`, `stride` (by default the size) and `padding` of the window."""
 
     writes_out = True
+    runs_on_gpu = True
 
     def shape(self, x, size, stride=None, padding=0):
         """(N, C, H, W) → (N, C, P, Q)."""

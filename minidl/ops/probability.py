@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.hardware.machine import GPU, is_on_gpu
 from minidl.kernels import softmax as kernels
+from minidl.ops import gpu
+from minidl.ops.arithmetic import Elementwise, multiply
 from minidl.ops.op import Op, by_device, normalise_axis, size
+from minidl.ops.reduction import reduce_mean, reduce_sum
 
 _softmax = by_device(kernels.softmax, kernels.softmax_cuda)
 _softmax_backward = by_device(kernels.softmax_backward, kernels.softmax_backward_cuda)
@@ -18,6 +22,7 @@ class Softmax(Op):
 
     name = "softmax"
     writes_out = True
+    runs_on_gpu = True
 
     def forward(self, x, axis=-1, out=None):
         """Keep the result: the derivative is written in it."""
@@ -61,6 +66,7 @@ class CrossEntropy(Op):
     """
 
     name = "cross_entropy"
+    runs_on_gpu = True
 
     def forward(self, logits, labels):
         """Keep the logarithms of the probabilities, and the labels."""
@@ -77,11 +83,21 @@ class CrossEntropy(Op):
                 f"labels must be from 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}"
             )
         log_p = _log_softmax(logits, 1)
+        if is_on_gpu(log_p):
+            chosen = np.zeros(logits.shape, log_p.dtype)
+            chosen[np.arange(len(labels)), labels] = -1 / len(labels)
+            chosen = GPU.upload(chosen)
+            loss, _ = reduce_sum.forward(multiply.forward(log_p, chosen)[0])
+            return loss, (log_p, chosen)
         return -np.mean(log_p[np.arange(len(labels)), labels]), (log_p, labels)
 
     def vjp(self, g, saved, needs):
         """(softmax - one hot) / N."""
         log_p, labels = saved
+        if is_on_gpu(g):  # where the labels are an array already, of -1 / N and zeros
+            share = log_p.dtype.type(1 / len(log_p))
+            formula = "(exp(a) * b + c) * g"
+            return gpu.elementwise("cross_entropy_vjp", formula, "abcg", (log_p, share, labels, g)), None
         gradient = np.exp(log_p)
         gradient[np.arange(len(labels)), labels] -= 1
         gradient *= g / len(labels)
@@ -106,6 +122,9 @@ class CrossEntropy(Op):
         return 5 * size(logits)
 
 
+_bce = Elementwise("bce", "maximum(a, 0) - a * b + log(1 + exp(-abs(a)))", "g * (sigmoid(a) - b)", "-g * a")
+
+
 class BCEWithLogits(Op):
     """Mean binary cross-entropy of sigmoid(logits) against targets from 0 to 1, both of one shape → ().
 
@@ -114,6 +133,7 @@ class BCEWithLogits(Op):
     """
 
     name = "bce_with_logits"
+    runs_on_gpu = True
 
     def forward(self, logits, targets):
         """Keep both."""
@@ -123,16 +143,13 @@ class BCEWithLogits(Op):
             )
         if logits.size == 0:
             raise ValueError("binary cross-entropy of nothing")
-        loss = np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits)))
-        return np.mean(loss), (logits, targets)
+        return reduce_mean.forward(_bce.forward(logits, targets)[0])[0], (logits, targets)
 
     def vjp(self, g, saved, needs):
         """(σ(z) - t) / n, and -z / n."""
-        logits, targets = saved
-        share = g / logits.size
-        e = np.exp(-np.abs(logits))
-        to_logits = (np.where(logits < 0, e, 1) / (1 + e) - targets) * share if needs[0] else None
-        return to_logits, -logits * share if needs[1] else None
+        logits, _ = saved
+        share, _ = multiply.forward(g, logits.dtype.type(1 / logits.size))
+        return _bce.vjp(share, saved, needs)
 
     def shape(self, logits, targets):
         """One number."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.ops.op import Op, normalise_axis, size
+from minidl.hardware.machine import is_on_gpu
+from minidl.kernels import reduce as kernels
+from minidl.ops import gpu
+from minidl.ops.arithmetic import multiply
+from minidl.ops.op import Op, by_device, normalise_axis, size
 
 
 class Reduction(Op):
@@ -22,46 +26,62 @@ class Reduction(Op):
         return size(x)
 
 
-def _expanded(reduced, shape, axis):
-    """View `reduced` with the axes that a reduction removed put back, each of length 1."""
+def _repeated(g, shape, axis):
+    """Repeat a gradient along the axes that a reduction removed."""
     axes = normalise_axis(axis, len(shape))
-    return reduced.reshape([1 if i in axes else n for i, n in enumerate(shape)])
+    g = g.reshape([1 if i in axes else n for i, n in enumerate(shape)])
+    if is_on_gpu(g):
+        return gpu.repeat(g, shape)
+    gradient = np.empty(shape, g.dtype)
+    gradient[...] = g
+    return gradient
+
+
+def _numpy_sum(x, axis, keepdims, out):
+    return np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def _numpy_mean(x, axis, keepdims, out):
+    return np.mean(x, axis=axis, keepdims=keepdims, out=out)
+
+
+_sum = by_device(_numpy_sum, kernels.reduce_sum_cuda)
+_mean = by_device(_numpy_mean, kernels.reduce_mean_cuda)
 
 
 class Sum(Reduction):
     """y = Σ x, so that every element's derivative is 1: the gradient is copied to each."""
 
     name = "sum"
+    runs_on_gpu = True
 
     def forward(self, x, out=None, axis=None, keepdims=False):
         """Keep nothing but the shape."""
-        return np.add.reduce(x, axis=axis, keepdims=keepdims, out=out), (x.shape,)
+        return _sum(x, axis, keepdims, out), (x.shape,)
 
     def vjp(self, g, saved, needs, axis=None, keepdims=False):
         """Repeat the gradient along the axes that were summed."""
-        (shape,) = saved
-        gradient = np.empty(shape, g.dtype)
-        gradient[...] = _expanded(g, shape, axis)
-        return (gradient,)
+        return (_repeated(g, saved[0], axis),)
 
 
 class Mean(Reduction):
     """y = Σ x / n: the gradient is shared out."""
 
     name = "mean"
+    runs_on_gpu = True
 
     def forward(self, x, out=None, axis=None, keepdims=False):
         """Keep nothing but the shape."""
         if x.size == 0:
             raise ValueError(f"mean of no elements: shape {x.shape}")
-        return np.mean(x, axis=axis, keepdims=keepdims, out=out), (x.shape,)
+        return _mean(x, axis, keepdims, out), (x.shape,)
 
     def vjp(self, g, saved, needs, axis=None, keepdims=False):
         """Repeat the gradient, divided by how many were averaged."""
         (shape,) = saved
-        gradient = np.empty(shape, g.dtype)
-        gradient[...] = _expanded(g / (size(shape) // g.size), shape, axis)
-        return (gradient,)
+        share = g.dtype.type(g.size / size(shape))
+        g, _ = multiply.forward(g, share)
+        return (_repeated(np.asarray(g) if np.isscalar(g) else g, shape, axis),)
 
 
 class Extreme(Reduction):
@@ -80,9 +100,10 @@ class Extreme(Reduction):
     def vjp(self, g, saved, needs, axis=None, keepdims=False):
         """Give each gradient to the winners, in equal parts."""
         x, y = saved
-        winners = x == _expanded(y, x.shape, axis)
+        kept = self.shape(x.shape, axis, keepdims=True)
+        winners = x == y.reshape(kept)
         count = np.add.reduce(winners, axis=normalise_axis(axis, x.ndim), keepdims=True, dtype=x.dtype)
-        return (np.where(winners, _expanded(g, x.shape, axis) / np.maximum(count, 1), 0),)
+        return (np.where(winners, g.reshape(kept) / np.maximum(count, 1), 0),)
 
 
 reduce_sum = Sum()

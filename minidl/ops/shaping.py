@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.hardware.machine import is_on_gpu
+from minidl.ops import gpu
 from minidl.ops.op import Op, normalise_axis, size
 
 
@@ -11,6 +13,7 @@ class Reshape(Op):
     """The same numbers in the same order, under another shape: a view, wherever memory allows it."""
 
     name = "reshape"
+    runs_on_gpu = True
 
     def forward(self, x, shape):
         """Keep the old shape."""
@@ -37,18 +40,29 @@ class Reshape(Op):
         return tuple(size(x) // known if n == -1 else n for n in shape)
 
 
+def _transposed(x, axes):
+    if not is_on_gpu(x):
+        return x.transpose(axes)
+    axes = tuple(reversed(range(x.ndim))) if axes is None else normalise_axis(axes, x.ndim)
+    if axes[:-2] != tuple(range(x.ndim - 2)):
+        raise ValueError(f"on the GPU only the last two axes can be swapped, got the order {axes}")
+    return x if axes == tuple(range(x.ndim)) else gpu.transpose(x)
+
+
 class Transpose(Op):
     """The axes in another order: a view that walks the same memory with other strides."""
 
     name = "transpose"
+    runs_on_gpu = True
 
     def forward(self, x, axes=None):
         """Keep nothing: the order is a parameter."""
-        return x.transpose(axes), ()
+        return _transposed(x, axes), ()
 
     def vjp(self, g, saved, needs, axes=None):
         """The inverse order."""
-        return (g.transpose(None if axes is None else np.argsort(normalise_axis(axes, g.ndim))),)
+        inverse = None if axes is None else tuple(np.argsort(normalise_axis(axes, g.ndim)).tolist())
+        return (_transposed(g, inverse),)
 
     def shape(self, x, axes=None):
         """The dimensions in that order."""
@@ -65,9 +79,12 @@ class BroadcastTo(Op):
 
     name = "broadcast_to"
     writes_out = True
+    runs_on_gpu = True
 
     def forward(self, x, shape, out=None):
         """Keep nothing."""
+        if is_on_gpu(x):
+            return gpu.repeat(x, shape), ()
         y = np.empty(shape, x.dtype) if out is None else out
         y[...] = x
         return y, ()

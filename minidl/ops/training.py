@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.hardware.machine import GPU, is_on_gpu
+from minidl.ops.arithmetic import multiply
 from minidl.ops.op import Op, size
 
 
@@ -14,17 +16,19 @@ class Dropout(Op):
     """
 
     name = "dropout"
+    runs_on_gpu = True
     pure = False
 
     def forward(self, x, p, generator):
         """Keep the mask that was drawn, already scaled."""
         keep = generator.random(x.shape, dtype=np.float32) >= p
         mask = np.multiply(keep, 1 / (1 - p) if p < 1 else 0, dtype=x.dtype)
-        return x * mask, (mask,)
+        mask = GPU.upload(mask) if is_on_gpu(x) else mask
+        return multiply.forward(x, mask)[0], (mask,)
 
     def vjp(self, g, saved, needs, p, generator):
         """What was dropped did not matter: its gradient is zero."""
-        return (g * saved[0],)
+        return (multiply.forward(g, saved[0])[0],)
 
     def flops(self, x, p, generator):
         """One multiplication each."""

@@ -6,7 +6,8 @@ import pytest
 from minidl import graph
 from minidl.graph import Tensor, passes, static
 from minidl.graph.building import nodes_below
-from minidl.graph.fusion import Fused, for_one_number
+from minidl.graph.fusion import Fused
+from minidl.ops.formula import for_one_number
 
 RNG = np.random.default_rng(0)
 

@@ -34,7 +34,7 @@ class _Mode(threading.local):
     """What each thread is doing: recording steps, and watching for NaN.
 
     `quietly(f, ...)` calls f so that infinities and NaN pass silently, as in the frameworks (but see
-    `detect_nan`). NumPy keeps what it warns of in the current context; this one is our own, and there it warns
+    `detect_nan`). NumPy keeps what it warns of in the current context; in this one, our own, it warns
     of nothing. (`np.errstate` does the same, and takes five times as long.)
     """
 

@@ -66,14 +66,18 @@ class Fused(Op):
     def __init__(self, lines, names, flops):
         self.lines, self.names, self._flops = tuple(lines), names, flops
         self.name = "fused(" + ", ".join(names) + ")"
+        self._shapes = None  # of the inputs it is ready for
 
     def forward(self, *arrays, out=None):
         """Run the loop; nothing is kept, because its derivatives are nodes themselves."""
-        shape = np.broadcast_shapes(*[a.shape for a in arrays])
-        out = np.empty(shape, self.dtype(*[a.dtype for a in arrays])) if out is None else out
-        shapes = tuple([a.shape for a in arrays])
-        loop, outer, inner = _loop(self.lines, shape, shapes, out.dtype)
-        loop(out.reshape(-1), *outer, inner, *[np.ravel(a) for a in arrays])
+        shapes = [a.shape for a in arrays]
+        if shapes != self._shapes:
+            self._shapes, self._shape = shapes, np.broadcast_shapes(*shapes)
+            self._dtype = self.dtype(*[a.dtype for a in arrays])
+            self._loop, self._lengths = _loop(self.lines, self._shape, tuple(shapes), self._dtype)
+        if out is None:
+            out = np.empty(self._shape, self._dtype)
+        self._loop(out.reshape(-1), *self._lengths, *[a.reshape(-1) for a in arrays])
         return out, ()
 
     def shape(self, *shapes):
@@ -97,7 +101,7 @@ class Fused(Op):
 def _loop(lines, shape, shapes, dtype):
     axes, pattern, lengths = layout(shape, shapes)
     compiled = _compile(_write(lines, axes, pattern), dtype, size(shape) >= PARALLEL_FROM)
-    return compiled, lengths[:-1], lengths[-1]
+    return compiled, lengths
 
 
 def _write(lines, axes, pattern):

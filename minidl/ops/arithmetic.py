@@ -22,7 +22,7 @@ from minidl.ops import gpu
 from minidl.ops.op import Op, broadcast, size
 
 # From this many elements on, a compiled loop over all cores beats NumPy's whole-array steps.
-MANY = 1 << 14
+MANY = 1 << 13
 
 
 def _sigmoid(a):
@@ -250,7 +250,7 @@ sigmoid = Elementwise(
 )
 tanh = Elementwise(
     "tanh", "tanh(a)", "g - g * y * y",
-    ufunc=np.tanh, kernel=kernels.tanh, backward=kernels.tanh_backward,
+    ufunc=np.tanh, backward=kernels.tanh_backward,
 )
 # fmt: on
 

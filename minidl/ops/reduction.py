@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.hardware.machine import is_on_gpu
 from minidl.kernels import reduce as kernels
+from minidl.kernels.arguments import FLOATS
 from minidl.ops import gpu
 from minidl.ops.arithmetic import multiply
 from minidl.ops.op import Op, by_device, normalise_axis, size
@@ -37,16 +38,24 @@ def _repeated(g, shape, axis):
     return gradient
 
 
-def _numpy_sum(x, axis, keepdims, out):
+# From this many elements on, all cores together beat NumPy.
+MANY = 1 << 17
+
+
+def _sum_on_cpu(x, axis, keepdims, out):
+    if x.size >= MANY and x.dtype in FLOATS:
+        return kernels.reduce_sum(x, axis, keepdims, out)
     return np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
 
 
-def _numpy_mean(x, axis, keepdims, out):
+def _mean_on_cpu(x, axis, keepdims, out):
+    if x.size >= MANY and x.dtype in FLOATS:
+        return kernels.reduce_mean(x, axis, keepdims, out)
     return np.mean(x, axis=axis, keepdims=keepdims, out=out)
 
 
-_sum = by_device(_numpy_sum, kernels.reduce_sum_cuda)
-_mean = by_device(_numpy_mean, kernels.reduce_mean_cuda)
+_sum = by_device(_sum_on_cpu, kernels.reduce_sum_cuda)
+_mean = by_device(_mean_on_cpu, kernels.reduce_mean_cuda)
 
 
 class Sum(Reduction):

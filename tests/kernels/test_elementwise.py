@@ -280,3 +280,26 @@ def test_cuda_rungs_compile_and_account_for_what_they_do(rung, compiled, traced)
 def test_activation_kernels_compile(name, compiled):
     compiled(getattr(elementwise, f"{name}_cuda"), X)
     compiled(getattr(elementwise, f"{name}_backward_cuda"), X, X)
+
+
+def test_what_is_in_gpu_memory_stays_there(stays_on_gpu):
+    x = numbers((5, 6), np.float32)
+    for rung in MAP_LADDER.on("cuda"):
+        np.testing.assert_allclose(stays_on_gpu(rung.callable, x), MAP_LADDER.reference(x), rtol=1e-6)
+    for other in (x, x[0].copy(), x[:, :1].copy()):
+        for rung in ZIP_LADDER.on("cuda"):
+            np.testing.assert_array_equal(
+                stays_on_gpu(rung.callable, x, other), ZIP_LADDER.reference(x, other)
+            )
+    for name in FUNCTIONS:
+        y = stays_on_gpu(getattr(elementwise, f"{name}_cuda"), x)
+        np.testing.assert_allclose(y, call(name, x), rtol=1e-6)
+        gradient = stays_on_gpu(getattr(elementwise, f"{name}_backward_cuda"), np.ones_like(x), y)
+        expected = call(f"{name}_backward", np.ones_like(x), y)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_in_gpu_memory_are_not_for_the_cpu(stays_on_gpu):
+    for rung in MAP_LADDER.on("cpu"):
+        with pytest.raises(TypeError, match="x is in GPU memory: use the function ending in _cuda"):
+            stays_on_gpu(lambda x, machine, rung=rung: rung(x), X)

@@ -209,3 +209,17 @@ def test_the_other_kernels_compile(compiled):
     p, g, v = np.ones((3, 10), np.float32)
     compiled(optimiser.sgd_cuda, p, g, 0.1)
     compiled(optimiser.momentum_cuda, p, g, v, 0.1)
+
+
+def test_what_is_in_gpu_memory_is_changed_there(stays_on_gpu):
+    p, g = start(40)
+    for rung in ADAM_LADDER.on("cuda"):
+        state = [p.copy(), g[0], np.zeros_like(p), np.zeros_like(p)]
+        stays_on_gpu(rung.callable, *state, 1)
+        np.testing.assert_allclose(state[0], adam_steps(optimiser.adam, p, g[:1])[0], rtol=1e-5, atol=1e-6)
+    ours, theirs = p.copy(), p.copy()
+    stays_on_gpu(optimiser.sgd_cuda, ours, g[0], 0.1)
+    np.testing.assert_allclose(ours, optimiser.sgd(theirs, g[0], 0.1), rtol=1e-6)
+    for rung in ADAM_LADDER.on("cpu"):
+        with pytest.raises(TypeError, match="params is in GPU memory"):
+            stays_on_gpu(lambda *args, machine, rung=rung: rung(*args), *state, 1)

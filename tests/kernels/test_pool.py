@@ -246,3 +246,33 @@ def test_every_kernel_compiles(compiled):
         compiled(rung.callable, X, 2)
     compiled(pool.max_pool2d_backward_cuda, G, AT, X.shape)
     compiled(pool.avg_pool2d_backward_cuda, G, X.shape, 2)
+
+
+def test_what_is_in_gpu_memory_stays_there(stays_on_gpu):
+    x = images((1, 2, 5, 7))
+    for rung in MAX_LADDER.on("cuda"):
+        y, indices = stays_on_gpu(rung.callable, x, 3, 2, 1, True)
+        expected, at = pool.max_pool2d(x, 3, 2, 1, return_indices=True)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(indices, at)
+    g = np.random.default_rng(0).normal(size=y.shape).astype(np.float32)
+    gradient = stays_on_gpu(pool.max_pool2d_backward_cuda, g, indices, x.shape)
+    np.testing.assert_allclose(gradient, pool.max_pool2d_backward(g, at, x.shape), rtol=1e-5)
+    x = images((1, 2, 5, 7), odd=False)
+    for rung in AVG_LADDER.on("cuda"):
+        y = stays_on_gpu(rung.callable, x, 3, 2, 1)
+        np.testing.assert_allclose(y, pool.avg_pool2d(x, 3, 2, 1), rtol=1e-5, atol=1e-6)
+    gradient = stays_on_gpu(pool.avg_pool2d_backward_cuda, g, x.shape, 3, 2, 1)
+    np.testing.assert_allclose(gradient, pool.avg_pool2d_backward(g, x.shape, 3, 2, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_in_gpu_memory_are_not_for_the_cpu(stays_on_gpu):
+    for rung in MAX_LADDER.on("cpu") + AVG_LADDER.on("cpu"):
+        with pytest.raises(TypeError, match="x is in GPU memory"):
+            stays_on_gpu(lambda x, machine, rung=rung: rung(x, 2), X)
+    for backward, *args in (
+        (pool.max_pool2d_backward, G, AT, X.shape),
+        (pool.avg_pool2d_backward, G, X.shape, 2),
+    ):
+        with pytest.raises(TypeError, match="gradient is in GPU memory"):
+            stays_on_gpu(lambda *args, machine, backward=backward: backward(*args), *args)

@@ -218,3 +218,12 @@ def test_the_tiled_kernel_multiplies_and_adds_in_32_bits(compiled):
     a, b, _ = matrices(4, 4, 4)
     for ptx in compiled(quantized.quantized_matmul_cuda, a, b, Q, Q, Q, rung="tiled"):
         assert ptx.counts()["mad.lo.s32"] >= 16 and ptx.counts()["mad.lo.s64"] == 0
+
+
+def test_what_is_in_gpu_memory_stays_there(stays_on_gpu):
+    args = (A, B, Q, Q, (5.0, 100))
+    for rung in LADDER.on("cuda"):
+        np.testing.assert_array_equal(stays_on_gpu(rung.callable, *args), LADDER.reference(*args))
+        for rung in LADDER.on("cpu"):
+            with pytest.raises(TypeError, match="a is in GPU memory"):
+                stays_on_gpu(lambda *args, machine, rung=rung: rung(*args), *args)

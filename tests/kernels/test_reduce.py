@@ -179,3 +179,18 @@ def test_a_warp_needs_one_barrier_where_a_tree_needs_many(traced):
         traced(reduce.reduce_sum_cuda, numbers((4096,), np.float32), rung=rung)
         barriers[rung] = sum(trace.counts()["barriers"].total for trace in traced.traces) // 256
     assert barriers == {"sequential": 9 * 17, "strided": 9, "warp": 1}
+
+
+@pytest.mark.parametrize(("rung", "numpy"), ON_GPU, ids=name)
+def test_what_is_in_gpu_memory_stays_there(rung, numpy, stays_on_gpu):
+    x = numbers((3, 4, 5), np.float32)
+    for axis in (None, 0, 2, (0, 2)):
+        assert_close(stays_on_gpu(rung.callable, x, axis), x, numpy, axis)
+        mean = stays_on_gpu(reduce.reduce_mean_cuda, x, axis)
+        np.testing.assert_allclose(mean, x.mean(axis=axis), rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_in_gpu_memory_are_not_for_the_cpu(stays_on_gpu):
+    for rung, _ in ON_CPU:
+        with pytest.raises(TypeError, match="x is in GPU memory"):
+            stays_on_gpu(lambda x, machine, rung=rung: rung(x), X)

@@ -228,3 +228,23 @@ def test_online_reads_twice_what_three_passes_read_three_times(traced):
         reads[rung] = traced.traces[0].counts()["global_reads"].total
     per_thread = 2 * kernels.gpu.THREADS  # each thread also reads the row's first element once
     assert reads == {"row per block": 3 * x.size + per_thread, "online": 2 * x.size + per_thread}
+
+
+def test_what_is_in_gpu_memory_stays_there(stays_on_gpu):
+    x, g = logits((2, 3, 7), np.float32), logits((2, 3, 7), np.float32, seed=1)
+    for rung in LADDER.on("cuda"):
+        np.testing.assert_allclose(stays_on_gpu(rung.callable, x), LADDER.reference(x), rtol=1e-5)
+        with pytest.raises(ValueError, match="axis must be the last one of an array in GPU memory, got 0"):
+            stays_on_gpu(rung.callable, x, 0)
+    y = stays_on_gpu(kernels.log_softmax_cuda, x)
+    np.testing.assert_allclose(y, kernels.log_softmax_reference(x), rtol=1e-5, atol=1e-6)
+    for backward in ("softmax_backward", "log_softmax_backward"):
+        expected = getattr(kernels, f"{backward}_reference")(g, y)
+        gradient = stays_on_gpu(getattr(kernels, f"{backward}_cuda"), g, y)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_arrays_in_gpu_memory_are_not_for_the_cpu(stays_on_gpu):
+    for rung in LADDER.on("cpu"):
+        with pytest.raises(TypeError, match="x is in GPU memory"):
+            stays_on_gpu(lambda x, machine, rung=rung: rung(x), X)

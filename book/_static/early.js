@@ -1,4 +1,4 @@
-// Runs before every other script of a page: two agreements between the theme, MathJax and the widget manager.
+// Runs before every other script of a page: what the theme, MathJax and the widget manager must agree on.
 
 // The theme's icon script would replace <i> elements; widgets hold on to theirs. So it puts pictures inside.
 window.FontAwesomeConfig = { autoReplaceSvg: 'nest' };

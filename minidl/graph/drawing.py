@@ -86,7 +86,10 @@ def _of_tensor(tensor, names):
     steps, uses = steps_back(tensor.step) if isinstance(tensor.step, Step) else ([], {tensor.step: 1})
     boxes, arrows = {}, []
     for leaf in uses:
-        boxes[leaf] = Box([called.get(id(leaf), "leaf"), str(leaf.shape)], "input")
+        tensor = leaf.tensor()
+        boxes[leaf] = Box(
+            [called.get(id(leaf), "leaf"), "" if tensor is None else str(tensor.shape)], "input"
+        )
     for step in reversed(steps):
         kept = sum(a.nbytes for a in step.saved if isinstance(a, np.ndarray))
         lines = [step.op.name, str(step.shape)] + [f"keeps {_bytes(kept)}"] * (kept > 0)
@@ -200,8 +203,9 @@ def moments(tensor, order=None):
     def note(step, gradient, gradients):
         waiting.pop(step, None)
         for parent, g in zip(step.parents, gradients, strict=False):
-            if parent is not None and g is not None:
-                g = unbroadcast(np.asarray(g), parent.shape)
+            made = parent.tensor() if isinstance(parent, Leaf) else parent
+            if made is not None and g is not None:
+                g = unbroadcast(np.asarray(g), made.shape)
                 waiting[parent] = waiting[parent] + g if parent in waiting else g
         stops.append(Moment(step, gradient, dict(waiting)))
 

@@ -1,5 +1,4 @@
-"""The dynamic graph: computing with tensors records what was done, and `backward` walks the record in
-reverse.
+"""The dynamic graph: computing with tensors records what was done, and `backward` goes the record back.
 
     a = Tensor([1.0, 2.0], requires_grad=True)
     b = (a * a).sum()        # done at once; b remembers how it was made
@@ -64,11 +63,10 @@ class Leaf:
     The tensor is not kept alive by it: nobody could ask for the gradient of a tensor that is gone.
     """
 
-    __slots__ = ("dtype", "shape", "tensor")
-    parents = ()
+    __slots__ = ("tensor",)
 
     def __init__(self, tensor):
-        self.tensor, self.shape, self.dtype = weakref.ref(tensor), tensor.shape, tensor.dtype
+        self.tensor = weakref.ref(tensor)
 
 
 class Step:
@@ -507,7 +505,7 @@ def walk_back(root, gradient, order=None, on_leaf=None, on_step=None):
         `on_step(step, gradient, gradients)`, called after each step with what came and what it passed on.
     """
     if type(root) is Leaf:
-        _deliver(root, gradient, on_leaf)
+        _deliver(root.tensor(), gradient, on_leaf)
         return
     steps, uses = steps_back(root)
     pending = {root: gradient}
@@ -526,13 +524,14 @@ def walk_back(root, gradient, order=None, on_leaf=None, on_step=None):
         if on_step:
             on_step(step, g, gradients)
         for parent, gradient in zip(step.parents, gradients):  # noqa: B905 (an optional input may be absent)
-            if parent is None:
+            made = parent.tensor() if type(parent) is Leaf else parent
+            if made is None:
                 continue
             if gradient is not None:
-                if gradient.shape != parent.shape:
-                    gradient = unbroadcast(gradient, parent.shape)
-                if gradient.dtype is not parent.dtype:
-                    gradient = gradient.astype(parent.dtype, copy=False)
+                if gradient.shape != made.shape:
+                    gradient = unbroadcast(gradient, made.shape)
+                if gradient.dtype is not made.dtype:
+                    gradient = gradient.astype(made.dtype, copy=False)
                 known = pending.get(parent)
                 if known is None:
                     pending[parent] = gradient
@@ -541,11 +540,11 @@ def walk_back(root, gradient, order=None, on_leaf=None, on_step=None):
                 else:
                     pending[parent] = ops.add.forward(known, gradient)[0] if _gpu_in_use else known + gradient
                     summed.add(parent)
-            if type(parent) is Leaf:
+            if made is not parent:
                 uses[parent] -= 1
                 if not uses[parent] and parent in pending:
                     gradient = pending.pop(parent)
-                    _deliver(parent, gradient if parent in summed else _own(gradient, g), on_leaf)
+                    _deliver(made, gradient if parent in summed else _own(gradient, g), on_leaf)
 
 
 def _add_to(total, gradient):
@@ -564,11 +563,8 @@ def _own(gradient, g):
     return gradient.copy() if shared else gradient
 
 
-def _deliver(leaf, gradient, on_leaf):
-    """Add a gradient to that of a leaf's tensor."""
-    tensor = leaf.tensor()
-    if tensor is None:
-        return
+def _deliver(tensor, gradient, on_leaf):
+    """Add a gradient to that of a leaf."""
     if tensor._grad is None:
         tensor._grad = gradient if is_on_gpu(gradient) else np.asarray(gradient)
     else:

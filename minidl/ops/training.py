@@ -7,6 +7,7 @@ import numpy as np
 from minidl.hardware.machine import GPU, is_on_gpu
 from minidl.ops.arithmetic import multiply
 from minidl.ops.op import Op, size
+from minidl.ops.reduction import reduce_mean
 
 
 class Dropout(Op):
@@ -35,9 +36,9 @@ class Dropout(Op):
         return size(x)
 
 
-def _over(x):
-    """The axes a channel's statistics are taken over: all but the second."""
-    return tuple(i for i in range(len(x)) if i != 1)
+def _mean_per_channel(x):
+    """Average over all axes but the second."""
+    return reduce_mean.forward(x, axis=tuple(i for i in range(x.ndim) if i != 1))[0]
 
 
 def _per_channel(v, x):
@@ -65,9 +66,9 @@ class BatchNorm(Op):
             n = x.size // x.shape[1]
             if n < 2:
                 raise ValueError(f"training needs more than one value per channel, got input {x.shape}")
-            mean = np.mean(x, axis=_over(x.shape))
+            mean = _mean_per_channel(x)
             normal = x - _per_channel(mean, x.shape)
-            variance = np.mean(np.square(normal), axis=_over(x.shape))
+            variance = _mean_per_channel(np.square(normal))
             running_mean += momentum * (mean - running_mean)
             running_var += momentum * (variance * (n / (n - 1)) - running_var)
             batches += 1
@@ -83,16 +84,17 @@ class BatchNorm(Op):
     def vjp(self, g, saved, needs, training=True, **params):
         """In training, mean and variance depend on every x, so two sums come out of its gradient."""
         normal, scale, weight = saved
-        axes, n = _over(g.shape), g.size // g.shape[1]
-        to_bias = np.sum(g, axis=axes)
-        to_weight = np.sum(g * normal, axis=axes)
-        gx = None
-        if needs[0] and training:
-            gx = normal * _per_channel(-to_weight / n, g.shape)
+        n = g.size // g.shape[1]
+        gx = g * normal
+        to_bias, to_weight = n * _mean_per_channel(g), n * _mean_per_channel(gx)
+        if not needs[0]:
+            gx = None
+        elif training:
+            np.multiply(normal, _per_channel(-to_weight / n, g.shape), out=gx)
             gx += g
             gx -= _per_channel(to_bias / n, g.shape)
             gx *= _per_channel(scale * weight, g.shape)
-        elif needs[0]:
+        else:
             gx = g * _per_channel(scale * weight, g.shape)
         return gx, to_weight, to_bias
 

@@ -74,10 +74,11 @@ def visit(window, address, name) -> Visit:
 
 
 def move(page, slider) -> list[str]:
-    """Move a slider through all its positions; return the steps at which nothing changed."""
+    """Move a slider through all its positions and back; return the steps at which nothing changed."""
     name = slider.get_attribute("aria-label") or slider.evaluate("slider => slider.outerHTML")
-    first, last = (
-        float(slider.get_attribute(key) or slider.get_attribute(f"aria-value{key}")) for key in ("min", "max")
+    first, last, start = slider.evaluate(
+        """slider => [slider.min ?? slider.ariaValueMin, slider.max ?? slider.ariaValueMax,
+                      slider.value ?? slider.ariaValueNow].map(Number)"""
     )
     slider.focus()
     page.keyboard.press("Home")
@@ -87,6 +88,9 @@ def move(page, slider) -> list[str]:
         page.keyboard.press("ArrowRight")
         if not slider.evaluate(CHANGED):
             problems.append(f"slider {name!r}: nothing changed at step {step + 1}")
+    page.keyboard.press("Home")  # another slider of the drawing may have fewer positions where this one ended
+    for _ in range(round(start - first)):
+        page.keyboard.press("ArrowRight")
     return problems or ([] if last > first else [f"slider {name!r} has one position only"])
 
 

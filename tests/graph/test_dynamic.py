@@ -262,6 +262,20 @@ def test_a_wrong_order_gives_a_wrong_gradient():
     assert x.grad == 6
 
 
+def test_data_may_be_replaced_even_by_another_shape_and_dtype():
+    x = leaf(1, 2)
+    x.data = np.ones((3, 1))
+    (x * np.ones(4)).sum().backward()
+    assert x.grad.dtype == np.float64 and x.grad.tolist() == [[4], [4], [4]]
+
+
+def test_the_gradient_of_what_nobody_holds_is_not_missed():
+    x = leaf(1, 2)
+    y = (leaf(3, 4) * x).sum()
+    y.backward()
+    assert x.grad.tolist() == [3, 4]
+
+
 def test_a_copy_has_a_gradient_of_its_own():
     x = leaf(1, 2)
     x.grad = [5, 6]

@@ -176,7 +176,7 @@ def aligned_empty(shape, dtype):
     A vector of 64 bytes that straddles two lines takes two accesses; with them this rung is a quarter slower.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 64, np.uint8)
+    memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(dtype).reshape(shape)
 

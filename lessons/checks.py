@@ -1,13 +1,16 @@
 """The checks that lesson notebooks call: they run an answer and say in words what is wrong with it.
 
 A lesson has a module of its own (`lessons/sliding_average.py`, …) with one function for each task, made of
-three checks that know nothing of its topic: `check_value`, `check_function` and `check_kernel`. Each of them
-raises `CheckFailed` or returns in silence; `Lesson.task` then prints the one line that nbval compares.
+checks that know nothing of its topic: `check_value`, `check_choice`, `check_function` and `check_kernel`.
+Each of them raises `CheckFailed` or returns in silence; `Lesson.task` then prints the one line that nbval
+compares. A lesson that judges in a way of its own does so around `call` or inside `with running(…)`, which
+put what an answer may do wrong into words.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import io
@@ -107,8 +110,34 @@ def check_value(name: str, got, expected: float, slips: dict[float, str] | None 
     raise CheckFailed(" ".join([f"{name} is not {got:g}.", *words[:1]]))
 
 
+def check_choice(
+    name: str, got, expected: str, choices: Sequence[str], slips: dict[str, str] | None = None
+) -> None:
+    """Check a word that was chosen from several.
+
+    Parameters
+    ----------
+    slips : dict
+        From a wrong choice to the words that say why it is wrong.
+    """
+    listed = ", ".join(repr(choice) for choice in choices)
+    if got is ... or got is None:
+        raise CheckFailed(f"still open: {name} wants one of {listed} in place of the dots.")
+    if not isinstance(got, str) or got.strip().lower() not in choices:
+        raise CheckFailed(f"{name} must be one of {listed}, got {_shown(got)}.")
+    chosen = got.strip().lower()
+    if chosen != expected:
+        words = (slips or {}).get(chosen, "")
+        raise CheckFailed(f"{name} is not {chosen!r}. {words}".strip())
+
+
 def check_function(
-    function, spec: Callable, cases: Sequence[Case], slips: Sequence[Slip] = (), shape_hint: str = ""
+    function,
+    spec: Callable,
+    cases: Sequence[Case],
+    slips: Sequence[Slip] | dict[str, Sequence[Slip]] = (),
+    shape_hint: str = "",
+    results: Sequence[str] = ("result",),
 ) -> None:
     """Check a Python function of arrays and numbers against its specification.
 
@@ -116,32 +145,70 @@ def check_function(
     ----------
     spec : callable
         Takes a case's inputs, returns the right values.
+    slips : sequence of Slip, or dict of them
+        A dict has the slips of each result under its name.
     shape_hint : str
-        What to say when the result has another shape.
+        What to say when a result has another shape.
+    results : sequence of str
+        What messages call the values. Of several, the function and its specification return a tuple.
     """
+    check_is_function(function)
+    for case in cases:
+        expected = spec(*case.inputs)
+        got = call(function, case)
+        if len(results) == 1:
+            got, expected = (got,), (expected,)
+        elif not isinstance(got, (tuple, list)) or len(got) != len(results):
+            listed = f"{len(results)} values: {', '.join(results)}"
+            raise failure(case, f"the function returned {_shown(got)}, expected {listed}.")
+        for name, values, right in zip(results, got, expected, strict=True):
+            known = slips.get(name, ()) if isinstance(slips, dict) else slips
+            compare_result(name, values, right, case, known, shape_hint)
+
+
+def compare_result(name, got, expected, case, slips=(), shape_hint="") -> None:
+    """Compare what a function returned, whatever it is, with an array or a number."""
+    expected = np.asarray(expected, dtype=np.float64)
+    try:
+        values = np.asarray(got, dtype=np.float64)
+    except (TypeError, ValueError):
+        what = "the function returned" if name == "result" else f"{name} is"
+        raise failure(case, f"{what} {_shown(got)}, expected an array of numbers.") from None
+    if values.shape != expected.shape:
+        what = "the result" if name == "result" else name
+        shapes = f"{what} has shape {values.shape}, expected {expected.shape}. {shape_hint}"
+        raise failure(case, shapes)
+    compare(name, values, expected, case, slips)
+
+
+def check_is_function(function) -> None:
+    """Refuse what is no Python function, among it the dots of an open task."""
     if function is ... or function is None:
         raise CheckFailed("still open: the function is not written yet.")
     if not inspect.isfunction(function):
         raise CheckFailed(f"expected a Python function, got {_shown(function)}.")
-    for case in cases:
-        inputs, expected = _copies(case), spec(*case.inputs)
-        with _students_code(function, case), _time_limit(function, SECONDS):
-            got = function(*inputs)
-        if got is None:
-            raise failure(case, "the function returned nothing: is there a `return` at its end?")
-        try:
-            values = np.asarray(got, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise failure(
-                case, f"the function returned {_shown(got)}, expected an array of numbers."
-            ) from None
-        if values.shape != expected.shape:
-            shapes = f"the result has shape {values.shape}, expected {expected.shape}. {shape_hint}"
-            raise failure(case, shapes)
-        compare("result", values, expected, case, slips)
-        for given, now in zip(case.inputs, inputs, strict=True):
-            if not np.array_equal(given, now, equal_nan=True):
-                raise failure(case, "the function changed its input, which it must only read.")
+
+
+def call(function, case: Case):
+    """Return what an answer returns for a case's inputs; it must return something and change no input."""
+    inputs = copy.deepcopy(case.inputs)
+    with running(function, case):
+        got = function(*inputs)
+    if got is None:
+        raise failure(case, "the function returned nothing: is there a `return` at its end?")
+    if not all(_unchanged(given, now) for given, now in zip(case.inputs, inputs, strict=True)):
+        raise failure(case, "the function changed its input, which it must only read.")
+    return got
+
+
+def _unchanged(given, now):
+    if isinstance(given, (list, tuple)):
+        return len(given) == len(now) and all(map(_unchanged, given, now))
+    if isinstance(given, dict):
+        return given.keys() == now.keys() and all(_unchanged(given[key], now[key]) for key in given)
+    if isinstance(given, (np.ndarray, np.generic, float)):
+        return np.array_equal(given, now, equal_nan=np.asarray(given).dtype.kind in "fc")
+    return True  # what else a lesson hands out, the lesson looks after
 
 
 # ---- Kernels
@@ -300,6 +367,19 @@ def _run_on_gpu(kernel, spec, cases, threads):
 
 
 # ---- Running somebody else's code
+
+
+@contextlib.contextmanager
+def running(function, case: Case):
+    """Run an answer's code: quietly, for `SECONDS` at most, and with its errors put into words.
+
+    Parameters
+    ----------
+    function : function
+        One of the answer; the clock runs for all code of the notebook that it is from.
+    """
+    with _students_code(function, case), _time_limit(function, SECONDS):
+        yield
 
 
 class _TimeUp(BaseException):

@@ -80,7 +80,8 @@ def compare(name, got, expected, case, slips, threads=None):
         raise failure(case, _unwritten(name, unwritten, got.size, threads))
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
     index = ", ".join(str(int(i)) for i in first)
-    words = f"{name}[{index}] is {got[first]:.6g}, expected {expected[first]:.6g}"
+    where = f"{name}[{index}]" if index else name
+    words = f"{where} is {got[first]:.6g}, expected {expected[first]:.6g}"
     if wrong.sum() > 1:
         words += f"; {wrong.sum()} of {wrong.size} values are wrong"
     raise failure(case, f"{words}. {_misunderstanding(got, expected, wrong, case, slips, same, threads)}")

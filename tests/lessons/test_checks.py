@@ -10,7 +10,7 @@ import pytest
 from numba import njit
 
 from lessons import checks, conftest
-from lessons.checks import Lesson, check_function, check_kernel, check_value
+from lessons.checks import Lesson, call, check_choice, check_function, check_kernel, check_value, running
 from lessons.comparison import Case, CheckFailed, Slip
 from minidl.hardware.cuda import cuda
 from minidl.instruments.tracer import TracedGpu
@@ -139,6 +139,80 @@ def test_a_function_that_hangs_is_stopped_even_if_it_catches_errors(monkeypatch)
     with pytest.raises(CheckFailed, match=r"still running after 0.05 seconds"):
         check_function(lambda a: helper(), double, CASES)
     assert sys.gettrace() is before
+
+
+@pytest.mark.parametrize("got", ["memory", " Memory "])
+def test_a_choice(got):
+    check_choice("roof", got, "memory", ("memory", "arithmetic"))
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        (..., "still open: roof wants one of 'memory', 'arithmetic' in place of the dots"),
+        (None, "still open"),
+        ("network", "must be one of 'memory', 'arithmetic', got str 'network'"),
+        (3, "must be one of .*, got int 3"),
+        ("arithmetic", "roof is not 'arithmetic'. Why?"),
+    ],
+)
+def test_wrong_choices(got, words):
+    with pytest.raises(CheckFailed, match=words):
+        check_choice("roof", got, "memory", ("memory", "arithmetic"), {"arithmetic": "Why?"})
+
+
+BOTH = ("total", "doubles")
+SLIPS_OF_BOTH = {"total": [Slip("That is the mean.", lambda a: a.mean())]}
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda a: (a.mean(), 2 * a), "total is 3.9, expected 39. That is the mean."),
+        (lambda a: (a.sum(), a), r"doubles\[0\] is 4, expected 8"),
+        (lambda a: (a.sum(), a[0]), r"doubles has shape \(\), expected \(10,\)"),
+        (lambda a: (a.sum(), "x"), "doubles is str 'x', expected an array of numbers"),
+        (lambda a: a.sum(), "returned float32 .*, expected 2 values: total, doubles"),
+        (lambda a: (a.sum(), 2 * a, a), "expected 2 values"),
+    ],
+)
+def test_a_function_of_several_results(function, words):
+    def spec(a):
+        return a.sum(), 2 * a
+
+    check_function(spec, spec, CASES, SLIPS_OF_BOTH, results=BOTH)
+    with pytest.raises(CheckFailed, match=words):
+        check_function(function, spec, CASES, SLIPS_OF_BOTH, results=BOTH)
+
+
+def test_inputs_of_any_structure_are_only_read():
+    case = Case("a list", ([np.array([1.0, np.nan]), np.array([2])], {"n": [3, 4.0]}, "word"))
+    assert call(lambda arrays, numbers, word: numbers["n"][0], case) == 3
+
+    def changes(arrays, numbers, word):
+        return arrays[1].fill(7) or 1
+
+    def empties(arrays, numbers, word):
+        return numbers.popitem()
+
+    for function in (changes, empties, lambda arrays, numbers, word: numbers["n"].pop()):
+        with pytest.raises(CheckFailed, match="changed its input"):
+            call(function, case)
+
+
+def test_a_lesson_may_run_an_answer_in_its_own_way(monkeypatch):
+    def forever():
+        while True:
+            pass
+
+    monkeypatch.setattr(checks, "SECONDS", 0.05)
+    with (
+        pytest.raises(CheckFailed, match="with ten numbers, it was still running"),
+        running(forever, CASES[0]),
+    ):
+        forever()
+    with pytest.raises(CheckFailed, match="stopped with KeyError"), running(forever, CASES[0]):
+        {}["key"]
 
 
 # ---- kernels

@@ -58,6 +58,16 @@ def relu(x):
     return apply(ops.relu, x)
 
 
+def relu6(x):
+    """Every element, or 0 where it is negative and 6 where it is more."""
+    return apply(ops.relu6, x)
+
+
+def silu(x):
+    """x · sigmoid(x) of every element."""
+    return apply(ops.silu, x)
+
+
 def leaky_relu(x, slope=0.01):
     """Every element, or `slope` times it where it is negative."""
     return apply(ops.leaky_relu, x, slope=float(slope))
@@ -91,9 +101,12 @@ def dense(x, weight, bias=None):
     return apply(ops.dense, *_present(x, weight, bias))
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0):
-    """Cross-correlation: x (N, C, H, W), weight (O, C, K, L), bias (O,) → (N, O, P, Q)."""
-    return apply(ops.conv2d, *_present(x, weight, bias), stride=stride, padding=padding)
+def conv2d(x, weight, bias=None, stride=1, padding=0, groups=1):
+    """Cross-correlation: x (N, C, H, W), weight (O, C / groups, K, L), bias (O,) → (N, O, P, Q)."""
+    inputs = _present(x, weight, bias)
+    if groups == 1:
+        return apply(ops.conv2d, *inputs, stride=stride, padding=padding)
+    return apply(ops.grouped_conv2d, *inputs, groups=groups, stride=stride, padding=padding)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0):
@@ -127,9 +140,9 @@ def embedding(weight, indices):
     return apply(ops.embedding, weight, indices)
 
 
-def dropout(x, p, generator):
-    """Zero for a share p of the elements, drawn at random, the rest scaled by 1 / (1 - p)."""
-    return apply(ops.dropout, x, p=p, generator=generator)
+def dropout(x, p, generator, per_example=False):
+    """Zero for a share p of the elements, or of the examples, drawn at random, the rest times 1 / (1 - p)."""
+    return apply(ops.dropout, x, p=p, generator=generator, per_example=per_example)
 
 
 def batch_norm(x, weight, bias, running_mean, running_var, batches, training=True, momentum=0.1, eps=1e-5):
@@ -154,6 +167,11 @@ def batch_norm(x, weight, bias, running_mean, running_var, batches, training=Tru
 def concatenate(values, axis=0):
     """Lay values end to end along an axis."""
     return apply(ops.concatenate, *values, axis=axis)
+
+
+def pad(x, widths, value=0.0):
+    """A frame of one value round x: `widths` is (before, after) for each axis."""
+    return apply(ops.pad, x, widths=tuple(map(tuple, widths)), value=value)
 
 
 def stack(values, axis=0):

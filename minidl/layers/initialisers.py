@@ -8,9 +8,32 @@ al. (2015) take v = 2/n.
 
 from __future__ import annotations
 
+import contextlib
+import threading
+
 import numpy as np
 
 _generator = np.random.default_rng()
+
+
+@contextlib.contextmanager
+def shapes_only():
+    """In this context, new weights are one zero repeated: they have a shape, and take no memory.
+
+    For asking what a network would be, with `Layer.summary` say. Each thread has its own.
+    """
+    before, _without_values.on = _without_values.on, True
+    try:
+        yield
+    finally:
+        _without_values.on = before
+
+
+class _WithoutValues(threading.local):
+    on = False
+
+
+_without_values = _WithoutValues()
 
 
 def seed(value):
@@ -52,9 +75,13 @@ def he_normal(shape, generator=None):
 
 
 def _uniform(shape, variance, own):
+    if _without_values.on:
+        return np.broadcast_to(np.float32(0), shape)
     bound = (3 * variance) ** 0.5  # a uniform distribution on ±b has variance b²/3
     return (own or _generator).uniform(-bound, bound, shape).astype(np.float32)
 
 
 def _normal(shape, variance, own):
+    if _without_values.on:
+        return np.broadcast_to(np.float32(0), shape)
     return (own or _generator).normal(0, variance**0.5, shape).astype(np.float32)

@@ -6,6 +6,7 @@ import contextlib
 
 import numpy as np
 
+from minidl import graph
 from minidl.graph import Tensor
 from minidl.graph.node import Value
 from minidl.hardware.machine import GPU, is_on_gpu
@@ -170,14 +171,31 @@ def _replace(parameter, data):
     parameter.requires_grad = learned
 
 
-class Sequential(Layer):
-    """Layers one after the other: Sequential(Dense(784, 100), ReLU(), Dense(100, 10))."""
+class Several(Layer):
+    """What `Sequential` and `Parallel` share: layers called "0", "1", …, or by the names they are given."""
 
-    def __init__(self, *layers):
-        for i, layer in enumerate(layers):
+    def __init__(self, *layers, **named):
+        for name, layer in [*((str(i), layer) for i, layer in enumerate(layers)), *named.items()]:
             if not isinstance(layer, Layer):
-                raise TypeError(f"layer {i} must be a Layer, got {layer!r}")
-            setattr(self, str(i), layer)
+                raise TypeError(f"layer {name} must be a Layer, got {layer!r}")
+            setattr(self, name, layer)
+
+    def __len__(self):
+        return len(self.parts())
+
+    def __iter__(self):
+        return iter(self.parts().values())
+
+    def __repr__(self):
+        lines = "".join(f"\n  {name}: {part!r}".replace("\n", "\n  ") for name, part in self.parts().items())
+        return f"{type(self).__name__}({lines}\n)"
+
+
+class Sequential(Several):
+    """Layers one after the other: Sequential(Dense(784, 100), ReLU(), Dense(100, 10)).
+
+    One that is given by name keeps it: Sequential(hidden=Dense(784, 100), relu=ReLU()).
+    """
 
     def forward(self, x):
         """Pass x through each."""
@@ -192,12 +210,13 @@ class Sequential(Layer):
         layers = list(self.parts().values())[index]
         return Sequential(*layers) if isinstance(index, slice) else layers
 
-    def __len__(self):
-        return len(self.parts())
 
-    def __iter__(self):
-        return iter(self.parts().values())
+class Parallel(Several):
+    """Layers side by side: each is given all of x, and their channels are laid end to end.
 
-    def __repr__(self):
-        lines = "".join(f"\n  {name}: {part!r}".replace("\n", "\n  ") for name, part in self.parts().items())
-        return f"Sequential({lines}\n)"
+    Parallel(Conv2d(8, 4, 1), Conv2d(8, 6, 3, padding=1)) takes (N, 8, H, W) to (N, 10, H, W).
+    """
+
+    def forward(self, x):
+        """Concatenate along axis 1."""
+        return graph.concatenate([layer(x) for layer in self], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minidl import graph
+from minidl.kernels.arguments import check_integer
 from minidl.layers.layer import Layer
 from minidl.ops.windows import pair, short
 
@@ -13,6 +14,22 @@ class ReLU(Layer):
     def forward(self, x):
         """Cut off what is negative."""
         return x.relu()
+
+
+class ReLU6(Layer):
+    """max(x, 0), but never more than 6, so that a few bits suffice for it."""
+
+    def forward(self, x):
+        """Cut off at both ends."""
+        return graph.relu6(x)
+
+
+class SiLU(Layer):
+    """x · sigmoid(x): like max(x, 0), but smooth (also called swish)."""
+
+    def forward(self, x):
+        """One operation."""
+        return graph.silu(x)
 
 
 class LeakyReLU(Layer):
@@ -71,11 +88,40 @@ class _Pool(Layer):
 
 
 class MaxPool2d(_Pool):
-    """The largest element of each window: (N, C, H, W) → (N, C, P, Q). The stride is by default the size."""
+    """The largest element of each window: (N, C, H, W) → (N, C, P, Q). The stride is by default the size.
+
+    Parameters
+    ----------
+    size, stride, padding : int or pair of int
+    ceil_mode : bool
+        Whether a last window may hang over the bottom or right edge, if it starts inside the image, instead
+        of being left out: P is then rounded up. Caffe always did so, and networks born there need it.
+    """
+
+    def __init__(self, size, stride=None, padding=0, ceil_mode=False):
+        super().__init__(size, stride, padding)
+        self.ceil_mode = bool(ceil_mode)
 
     def forward(self, x):
-        """One operation."""
+        """One operation; before it, one that adds what a last window would be missing."""
+        hanging = self._hanging(x.shape[2:]) if self.ceil_mode and x.ndim == 4 else (0, 0)
+        if any(hanging):
+            x = graph.pad(x, ((0, 0), (0, 0), *((0, n) for n in hanging)), -float("inf"))
         return graph.max_pool2d(x, self.size, self.stride, self.padding)
+
+    def _hanging(self, image):
+        """Return by how much the last windows stick out of an image (H, W)."""
+        if None in image:
+            raise ValueError("with ceil_mode, the height and width must be known")
+        extra = []
+        for n, size, stride, padding in zip(image, self.size, self.stride, self.padding, strict=True):
+            left_over = (n + 2 * padding - size) % stride
+            start = n + 2 * padding - size - left_over + stride
+            extra.append(stride - left_over if left_over and start < n + padding else 0)
+        return tuple(extra)
+
+    def _arguments(self):
+        return super()._arguments() + ", ceil_mode=True" * self.ceil_mode
 
 
 class AvgPool2d(_Pool):
@@ -84,6 +130,53 @@ class AvgPool2d(_Pool):
     def forward(self, x):
         """One operation."""
         return graph.avg_pool2d(x, self.size, self.stride, self.padding)
+
+
+class GlobalAvgPool2d(Layer):
+    """The mean of each channel, whatever the size: (N, C, H, W) → (N, C), or with `keepdims` (N, C, 1, 1)."""
+
+    def __init__(self, keepdims=False):
+        self.keepdims = bool(keepdims)
+
+    def forward(self, x):
+        """One operation."""
+        if x.ndim != 4:
+            raise ValueError(f"input must have shape (N, C, H, W), got {tuple(x.shape)}")
+        return x.mean(axis=(2, 3), keepdims=self.keepdims)
+
+    def _arguments(self):
+        return "keepdims=True" * self.keepdims
+
+
+class LocalResponseNorm(Layer):
+    """Divide each element by how strongly its neighbours in other channels respond at the same place.
+
+    y = x / (k + α · mean of x² over `size` neighbouring channels)^β, channels that do not exist counted as 0
+    (Krizhevsky et al., 2012, section 3.3, whose α is this one divided by `size`).
+
+    Parameters
+    ----------
+    size : odd int
+    alpha, beta, k : float
+    """
+
+    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0):
+        self.size = check_integer("size", size, 1)
+        if self.size % 2 == 0:
+            raise ValueError(f"size must be odd, so that a channel is in the middle, got {size}")
+        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+
+    def forward(self, x):
+        """A mean over a window, sliding over channels instead of pixels."""
+        if x.ndim != 4:
+            raise ValueError(f"input must have shape (N, C, H, W), got {tuple(x.shape)}")
+        n, c, h, w = x.shape
+        squares = (x * x).reshape((n, 1, c, h * w))
+        mean = graph.avg_pool2d(squares, (self.size, 1), 1, (self.size // 2, 0)).reshape((n, c, h, w))
+        return x * (self.k + self.alpha * mean) ** -self.beta
+
+    def _arguments(self):
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class Upsample(Layer):

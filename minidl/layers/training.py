@@ -23,6 +23,8 @@ class Dropout(Layer):
         Where to draw from, instead of all layers' common one.
     """
 
+    per_example = False
+
     def __init__(self, p=0.5, generator=None):
         if not 0 <= p <= 1:
             raise ValueError(f"p must be from 0 to 1, got {p!r}")
@@ -32,10 +34,19 @@ class Dropout(Layer):
         """Draw, in training."""
         if not setting(self, "training") or self.p == 0:
             return x
-        return graph.dropout(x, self.p, self.generator or initialisers.generator())
+        return graph.dropout(x, self.p, self.generator or initialisers.generator(), self.per_example)
 
     def _arguments(self):
         return f"{self.p}"
+
+
+class StochasticDepth(Dropout):
+    """In training, set a whole example to zero with probability p, and scale the others by 1 / (1 - p).
+
+    At the end of a residual branch, this skips the branch (Huang et al., arXiv:1603.09382).
+    """
+
+    per_example = True
 
 
 class _BatchNorm(Layer):

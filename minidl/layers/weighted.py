@@ -66,6 +66,8 @@ class Embedding(Layer):
 class _Conv(Layer):
     """What both convolutions share."""
 
+    groups = 1
+
     def _make(self, in_channels, out_channels, kernel_size, stride, padding):
         self.in_channels = check_integer("in_channels", in_channels, 1)
         self.out_channels = check_integer("out_channels", out_channels, 1)
@@ -76,6 +78,7 @@ class _Conv(Layer):
         text = f"{self.in_channels}, {self.out_channels}, {short(self.kernel_size)}"
         text += f", stride={short(self.stride)}" * (self.stride != (1, 1))
         text += f", padding={short(self.padding)}" * (self.padding != (0, 0))
+        text += f", groups={self.groups}" * (self.groups > 1)
         return text + ", bias=False" * (self.bias is None)
 
 
@@ -89,6 +92,8 @@ class Conv2d(_Conv):
     kernel_size, stride, padding : int or pair of int
         A pair is (height, width).
     bias, init, generator : as for `Dense`
+    groups : int
+        How many groups the channels are dealt into; each output sees the inputs of its own group only.
     """
 
     def __init__(
@@ -101,15 +106,21 @@ class Conv2d(_Conv):
         bias=True,
         init=initialisers.he_uniform,
         generator=None,
+        groups=1,
     ):
         self._make(in_channels, out_channels, kernel_size, stride, padding)
-        shape = (self.out_channels, self.in_channels, *self.kernel_size)
+        self.groups = check_integer("groups", groups, 1)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"{groups} groups do not divide {in_channels} in_channels and {out_channels} out_channels"
+            )
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight = Tensor(init(shape, generator), requires_grad=True)
         self.bias = _bias(bias, self.out_channels)
 
     def forward(self, x):
         """One operation."""
-        return graph.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return graph.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
 
 
 class ConvTranspose2d(_Conv):

@@ -30,7 +30,9 @@ from minidl.ops.arithmetic import (
     power,
     power_of,
     relu,
+    relu6,
     sigmoid,
+    silu,
     sqrt,
     square,
     subtract,
@@ -38,12 +40,13 @@ from minidl.ops.arithmetic import (
     where,
 )
 from minidl.ops.convolution import conv2d, conv_transpose2d
+from minidl.ops.grouped import grouped_conv2d
 from minidl.ops.linear import dense, matmul
 from minidl.ops.op import Op, broadcast, unbroadcast
 from minidl.ops.pooling import avg_pool2d, max_pool2d, upsample
 from minidl.ops.probability import bce_with_logits, cross_entropy, log_softmax, softmax
 from minidl.ops.reduction import reduce_max, reduce_mean, reduce_min, reduce_sum
-from minidl.ops.shaping import broadcast_to, concatenate, embedding, getitem, reshape, transpose
+from minidl.ops.shaping import broadcast_to, concatenate, embedding, getitem, pad, reshape, transpose
 from minidl.ops.training import batch_norm, dropout
 
 __all__ = [
@@ -69,6 +72,7 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "grouped_conv2d",
     "leaky_relu",
     "less",
     "less_equal",
@@ -81,6 +85,7 @@ __all__ = [
     "multiply",
     "negative",
     "not_equal",
+    "pad",
     "power",
     "power_of",
     "reduce_max",
@@ -88,8 +93,10 @@ __all__ = [
     "reduce_min",
     "reduce_sum",
     "relu",
+    "relu6",
     "reshape",
     "sigmoid",
+    "silu",
     "softmax",
     "sqrt",
     "square",

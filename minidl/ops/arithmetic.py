@@ -240,6 +240,9 @@ relu = Elementwise(
     "relu", "maximum(a, 0)", "where(y > 0, g, 0)",
     kernel=kernels.relu, backward=kernels.relu_backward,
 )
+relu6 = Elementwise(
+    "relu6", "minimum(maximum(a, 0), 6)", "where(y > 0, where(y < 6, g, 0), 0)",
+)
 leaky_relu = Elementwise(
     "leaky_relu", "where(a < 0, slope * a, a)", "where(a > 0, g, slope * g)", params=("slope",),
     kernel=kernels.leaky_relu, backward=kernels.leaky_relu_backward,
@@ -247,6 +250,9 @@ leaky_relu = Elementwise(
 sigmoid = Elementwise(
     "sigmoid", "sigmoid(a)", "g * (y * (1 - y))",
     kernel=kernels.sigmoid, backward=kernels.sigmoid_backward,
+)
+silu = Elementwise(
+    "silu", "a * sigmoid(a)", "g * (sigmoid(a) * (1 + a * (1 - sigmoid(a))))",
 )
 tanh = Elementwise(
     "tanh", "tanh(a)", "g - g * y * y",

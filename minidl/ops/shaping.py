@@ -170,6 +170,27 @@ class Concatenate(Op):
         return shapes[0][:axis] + (None if None in total else sum(total),) + shapes[0][axis + 1 :]
 
 
+class Pad(Op):
+    """A frame of one value round an array: `widths` gives (before, after) for each axis."""
+
+    name = "pad"
+
+    def forward(self, x, widths, value=0.0):
+        """Keep nothing: the widths are a parameter."""
+        return np.pad(x, widths, constant_values=value), ()
+
+    def vjp(self, g, saved, needs, widths, value=0.0):
+        """What is inside the frame."""
+        inside = (slice(before, n - after) for n, (before, after) in zip(g.shape, widths, strict=True))
+        return (g[tuple(inside)],)
+
+    def shape(self, x, widths, value=0.0):
+        """Each axis is longer by both."""
+        if len(widths) != len(x) or any(min(pair) < 0 for pair in widths):
+            raise ValueError(f"widths must be (before, after), none negative, for each axis, got {widths}")
+        return tuple(None if n is None else n + sum(pair) for n, pair in zip(x, widths, strict=True))
+
+
 class Embedding(Op):
     """Rows of a table, chosen by integer indices: weight (V, D), indices (…) → (…, D)."""
 
@@ -206,4 +227,5 @@ transpose = Transpose()
 broadcast_to = BroadcastTo()
 getitem = GetItem()
 concatenate = Concatenate()
+pad = Pad()
 embedding = Embedding()

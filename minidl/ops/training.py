@@ -20,18 +20,19 @@ class Dropout(Op):
     runs_on_gpu = True
     pure = False
 
-    def forward(self, x, p, generator):
-        """Keep the mask that was drawn, already scaled."""
-        keep = generator.random(x.shape, dtype=np.float32) >= p
+    def forward(self, x, p, generator, per_example=False):
+        """Keep the mask that was drawn, already scaled: per element, or one number for each example."""
+        drawn = x.shape[:1] + (1,) * (x.ndim - 1) if per_example else x.shape
+        keep = generator.random(drawn, dtype=np.float32) >= p
         mask = np.multiply(keep, 1 / (1 - p) if p < 1 else 0, dtype=x.dtype)
         mask = GPU.upload(mask) if is_on_gpu(x) else mask
         return multiply.forward(x, mask)[0], (mask,)
 
-    def vjp(self, g, saved, needs, p, generator):
+    def vjp(self, g, saved, needs, p, generator, per_example=False):
         """What was dropped did not matter: its gradient is zero."""
         return (multiply.forward(g, saved[0])[0],)
 
-    def flops(self, x, p, generator):
+    def flops(self, x, p, generator, per_example=False):
         """One multiplication each."""
         return size(x)
 

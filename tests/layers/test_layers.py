@@ -21,6 +21,20 @@ CASES = {
         "Conv2d(3, 4, (3, 2), stride=2, padding=(1, 0))",
         (2, 3, 7, 6),
     ),
+    "conv, groups": (
+        lambda: layers.Conv2d(4, 6, 3, padding=1, groups=2), "Conv2d(4, 6, 3, padding=1, groups=2)",
+        (2, 4, 5, 6),
+    ),
+    "conv, depthwise": (
+        lambda: layers.Conv2d(3, 3, 5, stride=2, padding=2, bias=False, groups=3),
+        "Conv2d(3, 3, 5, stride=2, padding=2, bias=False, groups=3)",
+        (2, 3, 7, 6),
+    ),
+    "conv, two for each channel": (
+        lambda: layers.Conv2d(3, 6, (3, 1), stride=(1, 2), groups=3),
+        "Conv2d(3, 6, (3, 1), stride=(1, 2), groups=3)",
+        (1, 3, 4, 5),
+    ),
     "transposed conv": (
         lambda: layers.ConvTranspose2d(3, 4, 4, stride=2, padding=1, output_padding=1),
         "ConvTranspose2d(3, 4, 4, stride=2, padding=1, output_padding=1)",
@@ -29,10 +43,28 @@ CASES = {
     "upsample": (lambda: layers.Upsample(2), "Upsample(scale_factor=2)", (2, 3, 4, 3)),
     "max pool": (lambda: layers.MaxPool2d(2), "MaxPool2d(2)", (2, 3, 7, 6)),
     "max pool, overlapping": (lambda: layers.MaxPool2d(3, 2, 1), "MaxPool2d(3, 2, 1)", (2, 3, 7, 6)),
+    "max pool, ceil": (
+        lambda: layers.MaxPool2d(3, 2, ceil_mode=True), "MaxPool2d(3, 2, ceil_mode=True)", (2, 3, 8, 6),
+    ),
+    "max pool, ceil, padded": (
+        lambda: layers.MaxPool2d(2, 3, 1, ceil_mode=True), "MaxPool2d(2, 3, 1, ceil_mode=True)", (2, 2, 6, 8),
+    ),
+    "global average pool": (
+        lambda: layers.GlobalAvgPool2d(), "Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())", (2, 3, 4, 5),
+    ),
+    "global average pool, kept": (
+        lambda: layers.GlobalAvgPool2d(keepdims=True), "AdaptiveAvgPool2d(1)", (2, 3, 4, 5),
+    ),
+    "local response": (
+        lambda: layers.LocalResponseNorm(3, 0.5, 0.6, 2.0), "LocalResponseNorm(3, 0.5, 0.6, 2.0)",
+        (2, 5, 3, 2),
+    ),
     "average pool": (lambda: layers.AvgPool2d(3, 2, 1), "AvgPool2d(3, 2, 1)", (2, 3, 7, 6)),
     "flatten": (lambda: layers.Flatten(), "Flatten()", (2, 3, 4)),
     "reshape": (lambda: layers.Reshape(3, 4), "Unflatten(1, (3, 4))", (2, 12)),
     "relu": (lambda: layers.ReLU(), "ReLU()", (4, 5)),
+    "relu6": (lambda: layers.ReLU6(), "ReLU6()", (4, 5)),
+    "silu": (lambda: layers.SiLU(), "SiLU()", (4, 5)),
     "leaky relu": (lambda: layers.LeakyReLU(0.2), "LeakyReLU(0.2)", (4, 5)),
     "sigmoid": (lambda: layers.Sigmoid(), "Sigmoid()", (4, 5)),
     "tanh": (lambda: layers.Tanh(), "Tanh()", (4, 5)),
@@ -138,6 +170,56 @@ def test_dropout_drops_in_training_only():
     np.testing.assert_array_equal(own(x).data, again(x).data)
     with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.5"):
         layers.Dropout(1.5)
+
+
+def test_stochastic_depth_drops_whole_examples_in_training_only():
+    layer = layers.StochasticDepth(0.25, generator=np.random.default_rng(0))
+    x = np.ones((400, 3, 2, 2), np.float32)
+    y = layer(x).data.reshape(400, -1)
+    assert (y == y[:, :1]).all() and set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert 0.18 < (y[:, 0] == 0).mean() < 0.32
+    assert layer.eval()(x).data is x
+
+
+def test_parallel_layers_share_the_input_and_keep_their_names():
+    both = layers.Parallel(layers.Conv2d(3, 2, 1), wide=layers.Conv2d(3, 4, 3, padding=1))
+    assert list(both.state_dict()) == ["0.weight", "0.bias", "wide.weight", "wide.bias"]
+    x = RNG.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    y = both(x).data
+    np.testing.assert_array_equal(y[:, :2], next(iter(both))(x).data)
+    np.testing.assert_array_equal(y[:, 2:], both.wide(x).data)
+    with pytest.raises(TypeError, match="layer wide must be a Layer, got 3"):
+        layers.Parallel(wide=3)
+    with pytest.raises(ValueError, match="differ in more than axis 1"):
+        layers.Parallel(layers.Conv2d(3, 2, 1), layers.Conv2d(3, 2, 3))(x)
+
+
+def test_shapes_only_makes_weights_of_any_size_without_memory():
+    with layers.shapes_only():
+        huge = layers.Sequential(layers.Dense(10**6, 10**6), layers.ReLU())
+        conv = layers.Conv2d(3, 4, 5)
+    assert huge[0].weight.shape == (10**6, 10**6) and huge[0].weight.data.strides == (0, 0)
+    assert huge.summary((1, 10**6)).parameters == 10**12 + 10**6
+    assert conv.weight.dtype == np.float32 and not conv.weight.data.flags.writeable
+    assert layers.Dense(3, 3).weight.data.any()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: layers.Conv2d(4, 6, 3, groups=3), "3 groups do not divide 4 in_channels and 6 out_channels"),
+        (lambda: layers.Conv2d(4, 4, 3, groups=0), "groups must be"),
+        (lambda: layers.LocalResponseNorm(4), "size must be odd"),
+        (lambda: layers.StochasticDepth(2), "p must be from 0 to 1, got 2"),
+        (
+            lambda: layers.GlobalAvgPool2d()(np.ones((2, 3), np.float32)),
+            r"given \(2, 3\): input must have shape",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_a_seed_gives_the_same_weights():

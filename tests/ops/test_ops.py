@@ -52,6 +52,9 @@ CASES = {
     "minimum": (ops.minimum, (draw(3, 4), draw(4)), {}),
     "relu": (ops.relu, (draw(3, 4, away_from=0),), {}),
     "leaky relu": (ops.leaky_relu, (draw(3, 4, away_from=0),), {"slope": 0.2}),
+    "relu6": (ops.relu6, (6 * draw(3, 4, away_from=0) + 0.01,), {}),
+    "silu": (ops.silu, (4 * draw(3, 4),), {}),
+    "silu, many": (ops.silu, (draw(130, 130),), {}),
     "sigmoid": (ops.sigmoid, (draw(3, 4),), {}),
     "tanh": (ops.tanh, (draw(3, 4),), {}),
     "relu, many": (ops.relu, (draw(130, 130, away_from=0),), {}),
@@ -73,6 +76,7 @@ CASES = {
     "index twice": (ops.getitem, (draw(5, 2),), {"index": np.array([0, 3, 0])}),
     "mask": (ops.getitem, (draw(5, 2),), {"index": np.array([True, False, True, True, False])}),
     "concatenate": (ops.concatenate, (draw(2, 3), draw(2, 1), draw(2, 2)), {"axis": 1}),
+    "pad": (ops.pad, (draw(3, 4),), {"widths": ((0, 2), (1, 0)), "value": 5.0}),
     "embedding": (ops.embedding, (draw(4, 3), np.array([[0, 3], [3, 1]])), {}),
     "matmul": (ops.matmul, (draw(3, 4), draw(4, 5)), {}),
     "matmul, stacks": (ops.matmul, (draw(2, 1, 3, 4), draw(5, 4, 2)), {}),
@@ -91,6 +95,18 @@ CASES = {
     "transposed conv, stride": (
         ops.conv_transpose2d, (draw(2, 3, 4, 3), draw(3, 2, 4, 3)),
         {"stride": (2, 3), "padding": 1, "output_padding": (1, 2)},
+    ),
+    "grouped conv": (ops.grouped_conv2d, (draw(2, 4, 5, 6), draw(6, 2, 3, 3), draw(6)), {"groups": 2}),
+    "grouped conv, stride": (
+        ops.grouped_conv2d, (draw(2, 6, 7, 6), draw(3, 2, 3, 2)),
+        {"groups": 3, "stride": (2, 1), "padding": (1, 0)},
+    ),
+    "depthwise conv": (
+        ops.grouped_conv2d, (draw(2, 3, 7, 6), draw(3, 1, 3, 3), draw(3)),
+        {"groups": 3, "stride": 2, "padding": 1},
+    ),
+    "depthwise conv, two each": (
+        ops.grouped_conv2d, (draw(2, 3, 5, 6), draw(6, 1, 5, 2)), {"groups": 3, "padding": (2, 1)},
     ),
     "max pool": (ops.max_pool2d, (IMAGES,), {"size": 2}),
     "max pool, overlapping": (ops.max_pool2d, (IMAGES,), {"size": 3, "stride": 2, "padding": 1}),

@@ -1,8 +1,9 @@
 """Layer 7, Task: what a network is for: data to learn from, a loss to learn by, and the learning itself."""
 
-from minidl.tasks import data, losses, optim
+from minidl.tasks import data, losses, metrics, optim, schedules, train
 from minidl.tasks.losses import bce_with_logits, cross_entropy, mse
 from minidl.tasks.optim import SGD, Adam, Momentum
+from minidl.tasks.train import evaluate, fit, fit_began, fit_gan, predict
 
 __all__ = [
     "SGD",
@@ -11,7 +12,15 @@ __all__ = [
     "bce_with_logits",
     "cross_entropy",
     "data",
+    "evaluate",
+    "fit",
+    "fit_began",
+    "fit_gan",
     "losses",
+    "metrics",
     "mse",
     "optim",
+    "predict",
+    "schedules",
+    "train",
 ]

@@ -1,0 +1,273 @@
+"""Adversarial training: a generator that learns to draw from a judge that learns to tell drawings from data.
+
+A model for it has three attributes: `.generator`, a layer that makes images of noise; `.discriminator`, a
+layer that judges images; `.latent`, how many numbers of noise one image is made of. If it has a method
+`noise(count, generator)`, its noise comes from there, and else from a normal distribution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minidl.graph import Tensor, no_grad
+from minidl.kernels.arguments import check_integer
+from minidl.kernels.optimiser.buffers import check_number
+from minidl.tasks.loop import Recipe, run, training_split
+from minidl.tasks.losses import bce_with_logits
+from minidl.tasks.optim import Adam, clip_gradients
+
+
+def fit_gan(
+    gan,
+    data,
+    epochs,
+    *,
+    batch_size=64,
+    optimisers=None,
+    smooth=0.9,
+    seed=0,
+    schedule=None,
+    clip=None,
+    checkpoint=None,
+    callbacks=(),
+    progress=True,
+    device="cpu",
+):
+    """Train a generative adversarial network, in place: I. Goodfellow et al., arXiv:1406.2661.
+
+    In each step the discriminator learns that a batch of data is real and a batch of drawings is not; then
+    the generator learns what would have made it say "real" (the loss that does not saturate: their section
+    3).
+
+    Parameters
+    ----------
+    gan : object with .generator, .discriminator and .latent
+        The discriminator gives one logit for each image, (N,) or (N, 1).
+    data : Dataset, Split or Examples
+        Only the images are used: nobody tells what they show.
+    optimisers : pair of callables or Optimisers, optional
+        For the generator and for the discriminator; by default Adam with lr 2e-4 and betas (0.5, 0.999), as
+        in A. Radford et al., arXiv:1511.06434.
+    smooth : float
+        What the discriminator is told is the probability that data is real: less than 1 keeps it from being
+        too sure (T. Salimans et al., arXiv:1606.03498, section 3.4).
+    epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device : as for `fit`
+
+    Returns
+    -------
+    History
+        Its rows have "generator_loss", "discriminator_loss", and the mean probability that the discriminator
+        gives to "real", "for_data" and "for_drawings": both are 1/2 when it can no longer tell.
+    """
+    if not 0.5 < check_number("smooth", smooth) <= 1:
+        raise ValueError(f"smooth must be above 0.5 and at most 1, got {smooth}")
+    make = optimisers or (_adam, _adam)
+    recipe = Adversarial(gan, make, smooth, clip, device)
+    return _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress)
+
+
+def fit_began(
+    gan,
+    data,
+    epochs,
+    *,
+    batch_size=64,
+    optimisers=None,
+    gamma=0.5,
+    rate=1e-3,
+    seed=0,
+    schedule=None,
+    clip=None,
+    checkpoint=None,
+    callbacks=(),
+    progress=True,
+    device="cpu",
+):
+    """Train a boundary-equilibrium GAN, in place: D. Berthelot et al., arXiv:1703.10717.
+
+    The discriminator is an autoencoder. With L(v) = mean |v - D(v)| how badly it copies v, z noise and x
+    data:
+
+        loss of the discriminator   L(x) - k · L(G(z))
+        loss of the generator       L(G(z))
+        after each step             k += rate · (γ · L(x) - L(G(z))), kept from 0 to 1
+        convergence measure         M = L(x) + |γ · L(x) - L(G(z))|
+
+    Parameters
+    ----------
+    gan : object with .generator, .discriminator and .latent
+        The discriminator gives an image for each image.
+    gamma : float
+        γ, from 0 to 1: the ratio of the two losses that k steers towards. Lower asks for better drawings,
+        and gets less variety.
+    rate : float
+        λ, how fast k follows; 0.001 in the paper, whose trainings are long.
+    optimisers : pair of callables or Optimisers, optional
+        By default Adam with lr 1e-3 (the paper starts at 1e-4, and trains for longer).
+    data, epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device : as for `fit_gan`
+
+    Returns
+    -------
+    History
+        Its rows have "generator_loss", "discriminator_loss", "data_loss" (L(x)), "k" and "measure" (M).
+    """
+    if not check_number("gamma", gamma) <= 1:
+        raise ValueError(f"gamma must be from 0 to 1, got {gamma}")
+    check_number("rate", rate)
+    recipe = Equilibrium(gan, optimisers or (Adam, Adam), gamma, rate, clip, device)
+    return _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress)
+
+
+def _adam(params):
+    return Adam(params, lr=2e-4, betas=(0.5, 0.999))
+
+
+def _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress):
+    return run(
+        recipe,
+        training_split(data),
+        epochs,
+        batch_size,
+        seed=seed,
+        schedule=schedule,
+        checkpoint=checkpoint,
+        callbacks=callbacks,
+        progress=progress,
+    )
+
+
+def noise(gan, count, generator):
+    """Return noise to draw `count` images from, float32, shape (count, latent)."""
+    if hasattr(gan, "noise"):
+        return np.asarray(gan.noise(count, generator), np.float32)
+    return generator.standard_normal((count, gan.latent), dtype=np.float32)
+
+
+def draw(gan, count, seed=0, device="cpu", batch_size=256):
+    """Return `count` images drawn by a trained generator, an array; the same seed, the same images."""
+    generator = np.random.default_rng(seed)
+    z = noise(gan, check_integer("count", count, 1), generator)
+    modes = [(layer, layer.training) for _, layer in gan.generator.layers()]
+    gan.generator.eval()
+    try:
+        with no_grad():
+            parts = [
+                gan.generator(Tensor(z[i : i + batch_size], device=device)).numpy()
+                for i in range(0, count, batch_size)
+            ]
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+    return np.concatenate(parts)
+
+
+class _Two(Recipe):
+    """What both recipes share: a generator, a judge, and an optimiser for each."""
+
+    def __init__(self, gan, optimisers, clip, device):
+        for attribute in ("generator", "discriminator", "latent"):
+            if not hasattr(gan, attribute):
+                raise TypeError(f"a GAN must have .generator, .discriminator and .latent, got {gan!r}")
+        if not isinstance(optimisers, (tuple, list)) or len(optimisers) != 2:
+            raise ValueError(f"optimisers must be a pair, generator and discriminator, got {optimisers!r}")
+        check_integer("latent", gan.latent, 1)
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip must be above 0, got {clip!r}")
+        super().__init__(
+            {"generator": gan.generator, "discriminator": gan.discriminator},
+            dict(zip(("generator", "discriminator"), optimisers, strict=True)),
+            device,
+        )
+        self.gan, self.clip = gan, clip
+        self.settings = {"clip": clip, "latent": gan.latent}
+
+    def noise(self, count, generator):
+        """On the device."""
+        return Tensor(noise(self.gan, count, generator), device=self.device)
+
+    def down(self, name, loss):
+        """Take a step down a loss with one of the two; return the loss."""
+        optimiser = self.optimisers[name]
+        for other in self.optimisers.values():
+            other.zero_grad()
+        loss.backward()
+        if self.clip is not None:
+            clip_gradients(optimiser.params, self.clip)
+        value = loss.item()
+        if math.isfinite(value):
+            optimiser.step()
+        return value
+
+
+class Adversarial(_Two):
+    """The discriminator says real or not; the generator learns from what it says."""
+
+    def __init__(self, gan, optimisers, smooth, clip, device):
+        super().__init__(gan, optimisers, clip, device)
+        self.smooth = smooth
+        self.settings |= {"kind": "gan", "smooth": smooth}
+
+    def step(self, inputs, targets, generator):
+        """One step of the discriminator, and one of the generator."""
+        judge, count = self.networks["discriminator"], len(inputs)
+        with no_grad():
+            drawings = self.networks["generator"](self.noise(count, generator))
+        real = judge(Tensor(inputs, device=self.device))
+        fake = judge(Tensor(drawings.data))
+        yes = np.full(real.shape, self.smooth, real.dtype)
+        judged = bce_with_logits(real, yes) + bce_with_logits(fake, np.zeros_like(yes))
+        judge_loss = self.down("discriminator", judged)
+
+        said = judge(self.networks["generator"](self.noise(count, generator)))
+        draw_loss = self.down("generator", bce_with_logits(said, np.ones_like(yes)))
+        return {
+            "generator_loss": draw_loss,
+            "discriminator_loss": judge_loss,
+            "for_data": _mean_probability(real),
+            "for_drawings": _mean_probability(fake),
+        }
+
+
+def _mean_probability(logits):
+    return float(logits.detach().sigmoid().numpy().mean())
+
+
+class Equilibrium(_Two):
+    """The discriminator copies images; the generator makes images that are copied well."""
+
+    def __init__(self, gan, optimisers, gamma, rate, clip, device):
+        super().__init__(gan, optimisers, clip, device)
+        self.gamma, self.rate = gamma, rate
+        self.numbers = {"k": 0.0}
+        self.settings |= {"kind": "began", "gamma": gamma, "rate": rate}
+
+    def copying_loss(self, images):
+        """L(v): how far the copies are from the images, per pixel."""
+        copies = self.networks["discriminator"](images)
+        if copies.shape != images.shape:
+            raise ValueError(
+                f"a BEGAN's discriminator must give images of the shape {images.shape}, got {copies.shape}"
+            )
+        return (images - copies).abs().mean()
+
+    def step(self, inputs, targets, generator):
+        """One step of the discriminator, one of the generator, and one of k."""
+        count, k = len(inputs), self.numbers["k"]
+        with no_grad():
+            drawings = self.networks["generator"](self.noise(count, generator))
+        on_data = self.copying_loss(Tensor(inputs, device=self.device))
+        judge_loss = self.down("discriminator", on_data - k * self.copying_loss(Tensor(drawings.data)))
+        drawn = self.networks["generator"](self.noise(count, generator))
+        draw_loss = self.down("generator", self.copying_loss(drawn))
+        data_loss = on_data.item()
+        balance = self.gamma * data_loss - draw_loss
+        self.numbers["k"] = min(max(k + self.rate * balance, 0.0), 1.0)
+        return {
+            "generator_loss": draw_loss,
+            "discriminator_loss": judge_loss,
+            "data_loss": data_loss,
+            "k": k,
+            "measure": data_loss + abs(balance),
+        }

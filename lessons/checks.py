@@ -3,8 +3,15 @@
 A lesson has a module of its own (`lessons/sliding_average.py`, …) with one function for each task, made of
 checks that know nothing of its topic: `check_value`, `check_choice`, `check_function` and `check_kernel`.
 Each of them raises `CheckFailed` or returns in silence; `Lesson.task` then prints the one line that nbval
-compares. A lesson that judges in a way of its own does so around `call` or inside `with running(…)`, which
-put what an answer may do wrong into words.
+compares. A lesson that judges in a way of its own does so around `call`, which puts what an answer may do
+wrong into words.
+
+The grader (`lessons/grade.py`) runs a student's notebook in one process and these checks in another, where
+the student's code cannot reach them. So a check never touches an answer itself: numbers, words and kernels
+arrive as they are, and everything else (a function, a class, an object) is only ever given to `call`. What
+`call` sends and brings back are numbers, words, arrays, and tuples, lists and dicts of those. Where an answer
+has to be handled in another way than to be called with arrays, a *probe* does that on the student's side: a
+function of the lesson's module that takes the answer and the inputs, and returns plain values to be judged.
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,6 +43,26 @@ ACCESSES = 1_000_000  # for one run of a kernel in the tracer; a right one makes
 MOST_WORDS = 500  # characters of an error of somebody else's; some of numba's fill pages
 
 CudaKernel = type(cuda.jit(lambda: None))
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """An answer that lives in another process: what it is, and how to have it run there.
+
+    Attributes
+    ----------
+    kind : str
+        "function" or its type's name.
+    shown : str
+        What messages call it.
+    run : callable
+        Takes a case and a probe or None; returns what the answer returned, and the inputs afterwards. Raises
+        `CheckFailed` if the answer failed.
+    """
+
+    kind: str
+    shown: str
+    run: Callable
 
 
 class Lesson:
@@ -72,6 +100,7 @@ class Lesson:
                 self.passed.add(title)
                 print(f"{title}: passed, {count(points, 'point')}.")
 
+            run.title = title
             return run
 
         return decorate
@@ -138,6 +167,7 @@ def check_function(
     slips: Sequence[Slip] | dict[str, Sequence[Slip]] = (),
     shape_hint: str = "",
     results: Sequence[str] = ("result",),
+    probe: Callable | None = None,
 ) -> None:
     """Check a Python function of arrays and numbers against its specification.
 
@@ -151,11 +181,13 @@ def check_function(
         What to say when a result has another shape.
     results : sequence of str
         What messages call the values. Of several, the function and its specification return a tuple.
+    probe : callable, optional
+        Uses the answer on the inputs, see `call`; the answer need not be a function then.
     """
-    check_is_function(function)
+    check_is_function(function, or_else=probe is not None)
     for case in cases:
         expected = spec(*case.inputs)
-        got = call(function, case)
+        got = call(function, case, probe)
         if len(results) == 1:
             got, expected = (got,), (expected,)
         elif not isinstance(got, (tuple, list)) or len(got) != len(results):
@@ -181,24 +213,44 @@ def compare_result(name, got, expected, case, slips=(), shape_hint="") -> None:
     compare(name, values, expected, case, slips)
 
 
-def check_is_function(function) -> None:
-    """Refuse what is no Python function, among it the dots of an open task."""
+def check_is_function(function, or_else: bool = False) -> None:
+    """Refuse what is no Python function (`or_else`: or no other object), as the dots of an open task."""
     if function is ... or function is None:
         raise CheckFailed("still open: the function is not written yet.")
-    if not inspect.isfunction(function):
+    kind = function.kind if isinstance(function, Elsewhere) else type(function).__name__
+    if kind != "function" and not or_else:
         raise CheckFailed(f"expected a Python function, got {_shown(function)}.")
 
 
-def call(function, case: Case):
-    """Return what an answer returns for a case's inputs; it must return something and change no input."""
-    inputs = copy.deepcopy(case.inputs)
-    with running(function, case):
-        got = function(*inputs)
+def call(function, case: Case, probe: Callable | None = None):
+    """Return what an answer returns for a case's inputs; it must return something and change no input.
+
+    Parameters
+    ----------
+    function : function, class or object
+        Where the checks run in a process of their own, an `Elsewhere`.
+    case : Case
+        With plain inputs: numbers, words, arrays, and tuples, lists and dicts of those.
+    probe : callable, optional
+        A function of a module, which takes the answer and the inputs, uses the one on the others, and returns
+        plain values. Without it the answer itself is called.
+    """
+    if isinstance(function, Elsewhere):
+        got, inputs = function.run(case, probe)
+    else:
+        got, inputs = run(function, case, probe)
     if got is None:
         raise failure(case, "the function returned nothing: is there a `return` at its end?")
     if not all(_unchanged(given, now) for given, now in zip(case.inputs, inputs, strict=True)):
         raise failure(case, "the function changed its input, which it must only read.")
     return got
+
+
+def run(function, case: Case, probe: Callable | None = None):
+    """Run an answer of this process; return what it returned, and its inputs afterwards."""
+    inputs = copy.deepcopy(case.inputs)
+    with running(function, case):
+        return function(*inputs) if probe is None else probe(function, *inputs), inputs
 
 
 def _unchanged(given, now):
@@ -227,6 +279,8 @@ ADVICE = {
     "out-of-bounds": "Compare an index with the size of the array that it goes into, before you use it.",
     "uninitialised-read": "Do the threads of the block together write every cell that is read later?",
     "writes-input": "A kernel must only read its inputs.",
+    "bank-conflict": "32 banks serve the 32 threads of a warp at once, if each of them wants another bank.",
+    "uncoalesced": "Neighbouring threads should read neighbouring cells.",
 }
 
 
@@ -234,13 +288,16 @@ def check_kernel(
     kernel,
     spec: Callable,
     cases: Sequence[Case],
-    threads: int,
+    threads: int | tuple[int, int],
     parameters: str,
     slips: Sequence[Slip] = (),
     limits: Callable[..., dict[str, int]] | None = None,
     advice: dict[str, str] | None = None,
+    blocks: Callable | None = None,
+    start: Callable | None = None,
+    refused: Sequence[str] = (),
 ) -> None:
-    """Check a CUDA kernel that writes one array, with one thread for each output, in a one-dimensional grid.
+    """Check a CUDA kernel that writes one array.
 
     Each case is run in the tracer, in order and in an order that tries to do harm. Then the kernel is
     compiled as for a GPU, where the compiler is installed, and run on the GPU, where there is one.
@@ -249,7 +306,7 @@ def check_kernel(
     ----------
     spec : callable
         Takes a case's inputs, returns the right outputs.
-    threads : int
+    threads : int or pair of int
         Threads in a block.
     parameters : str
         What the kernel takes, its output first, for instance "out, a, window".
@@ -257,52 +314,88 @@ def check_kernel(
         Takes a case's inputs, returns the most that a thread may do: {"global_reads": 2}.
     advice : dict, optional
         By kind of finding or by limit, what to say about it; instead of `ADVICE`.
+    blocks : callable, optional
+        Takes a case's inputs, returns the number of blocks. Without it, the grid has one dimension and a
+        thread for each output.
+    start : callable, optional
+        Takes a case's inputs, returns what the output holds before; without it, a value that nobody expects.
+    refused : sequence of str
+        Kinds of findings about speed that are not accepted: "bank-conflict", "uncoalesced".
     """
     _check_is_kernel(kernel, parameters)
     advice = ADVICE | (advice or {})
+    launch = _Launch(kernel, threads, blocks, start)
     for case in cases:
         expected = spec(*case.inputs)
         for schedule in ("in-order", "adversarial"):
-            out, inputs = np.full(expected.shape, UNTOUCHED), _copies(case)
+            out, inputs = launch.output(case, expected), _copies(case)
             for array in inputs:
                 if isinstance(array, np.ndarray):
                     array.flags.writeable = False  # the tracer says which thread writes to it nevertheless
             with _students_code(kernel.py_func, case):
-                blocks = -(-out.size // threads)
-                seen = trace(kernel, blocks, threads, out, *inputs, schedule=schedule, limit=ACCESSES)
+                grid = launch.grid(case, expected)
+                seen = trace(kernel, grid, threads, out, *inputs, schedule=schedule, limit=ACCESSES)
             _judge_findings(seen, case, advice)
-            compare("out", out, expected, case, slips, threads)
+            compare("out", out, expected, case, slips, launch.one_dimensional)
             if limits:
                 _judge_counts(seen.counts(), limits(*case.inputs), case, advice)
-    _compile(kernel, cases[0])
+            _judge_findings(seen, case, advice, refused)
+    _compile(kernel, (launch.output(cases[0], spec(*cases[0].inputs)), *cases[0].inputs))
     if Device("cuda").available:
-        _run_on_gpu(kernel, spec, cases, threads)
+        _run_on_gpu(launch, spec, cases)
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """How a kernel is started."""
+
+    kernel: object
+    threads: int | tuple[int, int]
+    blocks: Callable | None
+    start: Callable | None
+
+    def output(self, case, expected):
+        """Make the array that the kernel will write to."""
+        if self.start is None:
+            return np.full(expected.shape, UNTOUCHED)
+        return np.array(self.start(*case.inputs))
+
+    def grid(self, case, expected):
+        """Return the number of blocks."""
+        return self.blocks(*case.inputs) if self.blocks else -(-expected.size // self.threads)
+
+    @property
+    def one_dimensional(self):
+        """Threads in a block if thread i of them all has output i, else None."""
+        return None if self.blocks else self.threads
 
 
 def _check_is_kernel(kernel, parameters):
     if kernel is ... or kernel is None:
         raise CheckFailed("still open: the kernel is not written yet.")
-    if inspect.isfunction(kernel):
-        raise CheckFailed(
-            f"{kernel.__name__} is a plain Python function; write @cuda.jit on the line above its def."
-        )
+    if inspect.isfunction(kernel) or (isinstance(kernel, Elsewhere) and kernel.kind == "function"):
+        name = getattr(kernel, "__name__", "this")
+        raise CheckFailed(f"{name} is a plain Python function; write @cuda.jit on the line above its def.")
     if not isinstance(kernel, CudaKernel):
         raise CheckFailed(f"expected a kernel, a function under @cuda.jit, got {_shown(kernel)}.")
     if getattr(kernel, "targetoptions", {}).get("device"):
         raise CheckFailed(
             "this is a device function, which only a kernel can call; write @cuda.jit without device."
         )
+    if kernel.py_func.__module__.partition(".")[0] in ("minidl", "lessons"):
+        raise CheckFailed(f"{kernel.py_func.__name__} is the book's own kernel; write one of your own.")
     names = list(inspect.signature(kernel.py_func).parameters)
     wanted = parameters.split(", ")
     if len(names) != len(wanted):
         raise CheckFailed(f"the kernel takes ({', '.join(names)}), expected ({parameters}).")
 
 
-def _judge_findings(seen, case, advice):
-    """Raise the finding that explains the most."""
-    errors = [
-        finding for finding in seen.errors if finding.kind != "unwritten-output"
-    ]  # the values show that
+def _judge_findings(seen, case, advice, kinds=None):
+    """Raise the finding that explains the most, of `kinds` or of all errors."""
+    if kinds is None:  # the values show what was not written
+        errors = [finding for finding in seen.errors if finding.kind != "unwritten-output"]
+    else:
+        errors = [finding for finding in seen.findings if finding.kind in kinds]
     if not errors:
         return
     order = list(ADVICE)
@@ -325,13 +418,13 @@ def _judge_counts(counts, limits, case, advice):
             raise failure(case, f"{words} {advice.get(what, '')}")
 
 
-def _compile(kernel, case):
+def _compile(kernel, arguments):
     """Compile the kernel as for a GPU: the tracer runs some things that a GPU cannot."""
     if not _can_compile():
         return
     try:
         with _quietly():
-            compile_kernel(kernel, *(np.zeros(1, np.float32), *case.inputs))
+            compile_kernel(kernel, *arguments)
     except CompileError as error:
         raise CheckFailed(
             f"the values are right, but numba cannot compile the kernel for a GPU. {error}"
@@ -354,16 +447,16 @@ def _can_compile():
     return True
 
 
-def _run_on_gpu(kernel, spec, cases, threads):
+def _run_on_gpu(launch, spec, cases):
     for case in cases:
         case = Case(f"{case.words}, on the GPU", case.inputs)
         expected = spec(*case.inputs)
-        with _students_code(kernel.py_func, case):
-            out = GPU.upload(np.full(expected.shape, UNTOUCHED))
+        with _students_code(launch.kernel.py_func, case):
+            out = GPU.upload(launch.output(case, expected))
             inputs = [GPU.upload(x) if isinstance(x, np.ndarray) else x for x in case.inputs]
-            GPU.launch(kernel, -(-expected.size // threads), threads, out, *inputs)
+            GPU.launch(launch.kernel, launch.grid(case, expected), launch.threads, out, *inputs)
             got = GPU.download(out)
-        compare("out", got, expected, case, (), threads)
+        compare("out", got, expected, case, (), launch.one_dimensional)
 
 
 # ---- Running somebody else's code
@@ -389,7 +482,7 @@ class _TimeUp(BaseException):
 @contextlib.contextmanager
 def _time_limit(function, seconds):
     """Stop `function` when the time is up: the clock is looked at before each line of its notebook's code."""
-    notebook, deadline = function.__globals__, time.monotonic() + seconds
+    notebook, deadline = _namespace(function), time.monotonic() + seconds
 
     def before_line(frame, event, argument):
         if time.monotonic() > deadline:
@@ -438,13 +531,23 @@ def _students_code(function, case):
 
 
 def _last_line(error, function):
-    """Quote the line of `function`'s file that an error came from, if one did."""
-    file, line, step = function.__code__.co_filename, None, error.__traceback__
+    """Quote the line that an error came from, the last one in `function`'s file or notebook."""
+    notebook, code, place = _namespace(function), getattr(function, "__code__", None), None
+    file, step = getattr(code, "co_filename", ""), error.__traceback__
     while step is not None:
-        if step.tb_frame.f_code.co_filename == file:
-            line = step.tb_lineno
+        frame = step.tb_frame
+        if frame.f_code.co_filename == file or (code is None and frame.f_globals is notebook):
+            place = step.tb_lineno, frame.f_code.co_filename
         step = step.tb_next
-    return [] if line is None else [_quote(line, linecache.getline(file, line))]
+    return [] if place is None else [_quote(place[0], linecache.getline(place[1], place[0]))]
+
+
+def _namespace(answer):
+    """Return the global names of the code of a function, a class or an object; None if that is unknown."""
+    if inspect.isfunction(answer):
+        return answer.__globals__
+    methods = inspect.getmembers(answer if inspect.isclass(answer) else type(answer), inspect.isfunction)
+    return methods[0][1].__globals__ if methods else None
 
 
 def _quote(line, text):
@@ -456,4 +559,6 @@ def _copies(case):
 
 
 def _shown(value):
+    if isinstance(value, Elsewhere):
+        return value.shown
     return f"{type(value).__name__} {value!r:.60}"

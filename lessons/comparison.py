@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ def compare(name, got, expected, case, slips, threads=None):
             case, f"{name} was never written: {count(got.size, 'output')}, and no thread wrote one."
         )
     if unwritten.size:
-        raise failure(case, _unwritten(name, unwritten, got.size, threads))
+        raise failure(case, _unwritten(name, unwritten, got.shape, threads))
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
     index = ", ".join(str(int(i)) for i in first)
     where = f"{name}[{index}]" if index else name
@@ -87,8 +88,11 @@ def compare(name, got, expected, case, slips, threads=None):
     raise failure(case, f"{words}. {_misunderstanding(got, expected, wrong, case, slips, same, threads)}")
 
 
-def _unwritten(name, cells, size, threads):
-    first, last = cells[0], cells[-1]
+def _unwritten(name, cells, shape, threads):
+    first, last, size = cells[0], cells[-1], math.prod(shape)
+    if len(shape) > 1:
+        where = ", ".join(str(int(i)) for i in np.unravel_index(first, shape))
+        return f"{cells.size} of {size} outputs were never written, {name}[{where}] is the first of them."
     if cells.size == 1:
         which = f"{name}[{first}]{', the last output,' if first == size - 1 else ''} was never written."
     elif last - first + 1 == cells.size:

@@ -215,6 +215,38 @@ def test_a_lesson_may_run_an_answer_in_its_own_way(monkeypatch):
         {}["key"]
 
 
+def build_and_ask(answer, a):
+    """Make an object of the class that is the answer, and say what it computes: a probe."""
+    return answer(2).times(a)
+
+
+def test_a_probe_uses_what_is_no_function(monkeypatch):
+    class Times:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def times(self, a):
+            while self.factor == 3:
+                pass
+            return self.factor * a
+
+    check_function(Times, double, CASES, probe=build_and_ask)
+    with pytest.raises(CheckFailed, match="still open"):
+        check_function(..., double, CASES, probe=build_and_ask)
+    with pytest.raises(CheckFailed, match="stopped with AttributeError: 'str' object has no attribute"):
+        check_function(str, double, CASES, probe=build_and_ask)
+    monkeypatch.setattr(checks, "SECONDS", 0.05)
+    with pytest.raises(CheckFailed, match="still running"):
+        check_function(Times, double, CASES, probe=lambda answer, a: answer(3).times(a))
+
+    class Broken(Times):
+        def times(self, a):
+            return a / "2"
+
+    with pytest.raises(CheckFailed, match=r'line [0-9]+: return a / "2"'):
+        check_function(Broken, double, CASES, probe=build_and_ask)
+
+
 # ---- kernels
 
 
@@ -277,6 +309,91 @@ def test_wrong_in_one_block_only():
 
     with pytest.raises(CheckFailed, match="Block 0 is right, the blocks after it are not"):
         check(kernel)
+
+
+# ---- kernels of other shapes
+
+TABLE = [Case("a 7 x 5 table", (np.arange(35, dtype=np.float32).reshape(7, 5),))]
+
+
+def transposed(kernel, **named):
+    check_kernel(
+        kernel, lambda a: a.T, TABLE, (4, 4), "out, a", blocks=lambda a: (2, 2), **named
+    )  # out is 5 x 7
+
+
+@cuda.jit
+def transpose_kernel(out, a):
+    i, j = cuda.grid(2)
+    if i < out.shape[0] and j < out.shape[1]:
+        out[i, j] = a[j, i]
+
+
+def test_two_dimensions():
+    transposed(transpose_kernel)
+
+    @cuda.jit
+    def too_few(out, a):
+        i, j = cuda.grid(2)
+        if i < out.shape[0] and j < out.shape[1] - 1:
+            out[i, j] = a[j, i]
+
+    with pytest.raises(CheckFailed, match=r"5 of 35 outputs were never written, out\[0, 6\] is the first"):
+        transposed(too_few)
+
+    @cuda.jit
+    def other_axis(out, a):
+        i, j = cuda.grid(2)
+        if i < out.shape[0] and j < out.shape[1]:
+            out[i, j] = a[j, 4 - i]
+
+    with pytest.raises(CheckFailed, match=r"out\[0, 0\] is 4, expected 0; 28 of 35"):
+        transposed(other_axis)
+
+
+@pytest.mark.parametrize("schedule_sensitive", [False, True])
+def test_an_output_that_starts_at_zero(schedule_sensitive):
+    @cuda.jit
+    def total(out, a):
+        i = cuda.grid(1)
+        if i < a.size:
+            if schedule_sensitive:
+                out[0] += a[i]
+            else:
+                cuda.atomic.add(out, 0, a[i])
+
+    def run():
+        check_kernel(
+            total, lambda a: a.sum(keepdims=True), CASES, 4, "out, a",
+            blocks=lambda a: -(-a.size // 4), start=lambda a: np.zeros(1, np.float32),
+        )  # fmt: skip
+
+    if not schedule_sensitive:
+        return run()
+    with pytest.raises(CheckFailed, match="race"):
+        run()
+
+
+def test_findings_about_speed_can_be_refused():
+    @cuda.jit
+    def conflicts(out, a):
+        tile = cuda.shared.array((32, 32), "float32")
+        t = cuda.threadIdx.x
+        tile[t, 0] = a[t]
+        cuda.syncthreads()
+        out[t] = 2 * tile[t, 0]
+
+    cases = [Case("32 numbers", (np.arange(32, dtype=np.float32),))]
+    check_kernel(conflicts, double, cases, 32, "out, a")
+    with pytest.raises(CheckFailed, match=r"(?s)bank conflict: .*32 banks serve the 32"):
+        check_kernel(conflicts, double, cases, 32, "out, a", refused=["bank-conflict"])
+
+
+def test_the_books_own_kernel_is_no_answer():
+    from minidl.kernels.sliding_average import sliding_average_naive_kernel
+
+    with pytest.raises(CheckFailed, match="is the book's own kernel"):
+        check(sliding_average_naive_kernel)
 
 
 def test_holes_between_written_outputs():

@@ -1,6 +1,6 @@
 """Layer 7, Task: what a network is for: data to learn from, a loss to learn by, and the learning itself."""
 
-from minidl.tasks import data, losses, metrics, optim, schedules, train
+from minidl.tasks import average, data, dates, losses, metrics, optim, schedules, train, tune
 from minidl.tasks.losses import bce_with_logits, cross_entropy, mse
 from minidl.tasks.optim import SGD, Adam, Momentum
 from minidl.tasks.train import evaluate, fit, fit_began, fit_gan, predict
@@ -9,9 +9,11 @@ __all__ = [
     "SGD",
     "Adam",
     "Momentum",
+    "average",
     "bce_with_logits",
     "cross_entropy",
     "data",
+    "dates",
     "evaluate",
     "fit",
     "fit_began",
@@ -23,4 +25,5 @@ __all__ = [
     "predict",
     "schedules",
     "train",
+    "tune",
 ]

@@ -3,6 +3,9 @@
 A model for it has three attributes: `.generator`, a layer that makes images of noise; `.discriminator`, a
 layer that judges images; `.latent`, how many numbers of noise one image is made of. If it has a method
 `noise(count, generator)`, its noise comes from there, and else from a normal distribution.
+
+The images of `minidl.tasks.data` go from 0 to 1. For the two networks they go from -1 to 1, with the middle
+at 0: the generator ends in a tanh, and what the discriminator is shown of the data is scaled here.
 """
 
 from __future__ import annotations
@@ -145,24 +148,6 @@ def noise(gan, count, generator):
     return generator.standard_normal((count, gan.latent), dtype=np.float32)
 
 
-def draw(gan, count, seed=0, device="cpu", batch_size=256):
-    """Return `count` images drawn by a trained generator, an array; the same seed, the same images."""
-    generator = np.random.default_rng(seed)
-    z = noise(gan, check_integer("count", count, 1), generator)
-    modes = [(layer, layer.training) for _, layer in gan.generator.layers()]
-    gan.generator.eval()
-    try:
-        with no_grad():
-            parts = [
-                gan.generator(Tensor(z[i : i + batch_size], device=device)).numpy()
-                for i in range(0, count, batch_size)
-            ]
-    finally:
-        for layer, mode in modes:
-            layer.training = mode
-    return np.concatenate(parts)
-
-
 class _Two(Recipe):
     """What both recipes share: a generator, a judge, and an optimiser for each."""
 
@@ -182,6 +167,10 @@ class _Two(Recipe):
         )
         self.gan, self.clip = gan, clip
         self.settings = {"clip": clip, "latent": gan.latent}
+
+    def images(self, inputs):
+        """Data as the networks know it, from -1 to 1, on the device."""
+        return Tensor(2 * inputs - 1, device=self.device)
 
     def noise(self, count, generator):
         """On the device."""
@@ -214,7 +203,7 @@ class Adversarial(_Two):
         judge, count = self.networks["discriminator"], len(inputs)
         with no_grad():
             drawings = self.networks["generator"](self.noise(count, generator))
-        real = judge(Tensor(inputs, device=self.device))
+        real = judge(self.images(inputs))
         fake = judge(Tensor(drawings.data))
         yes = np.full(real.shape, self.smooth, real.dtype)
         judged = bce_with_logits(real, yes) + bce_with_logits(fake, np.zeros_like(yes))
@@ -257,7 +246,7 @@ class Equilibrium(_Two):
         count, k = len(inputs), self.numbers["k"]
         with no_grad():
             drawings = self.networks["generator"](self.noise(count, generator))
-        on_data = self.copying_loss(Tensor(inputs, device=self.device))
+        on_data = self.copying_loss(self.images(inputs))
         judge_loss = self.down("discriminator", on_data - k * self.copying_loss(Tensor(drawings.data)))
         drawn = self.networks["generator"](self.noise(count, generator))
         draw_loss = self.down("generator", self.copying_loss(drawn))

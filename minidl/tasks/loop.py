@@ -6,12 +6,9 @@ network, `minidl.tasks.adversarial` those for two that play against each other.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import signal
-import threading
 import time
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from minidl.kernels.arguments import check_integer
 from minidl.layers import initialisers
 from minidl.tasks import checkpoint as files
 from minidl.tasks.data import Dataset
+from minidl.tasks.interruption import interruptions
 from minidl.tasks.optim import Optimiser
 
 
@@ -209,7 +207,7 @@ def run(
     )
     reason = _why_it_is_over(training, epochs, patience)
     try:
-        with bar, _interruptions() as interrupted:
+        with bar, interruptions() as interrupted:
             while reason is None:
                 _one_epoch(training, split, batch_size, seed, schedule, rates, callbacks, bar, interrupted)
                 if training.batch:  # it stopped half way
@@ -295,29 +293,6 @@ def _why_it_is_over(training, epochs, patience):
     if patience is not None and training.epoch - (training.history.best or training.epoch) >= patience:
         return "patience"
     return "epochs" if training.epoch >= epochs else None
-
-
-@contextlib.contextmanager
-def _interruptions():
-    """Give a list that is not empty once Ctrl-C was pressed; pressed again, it interrupts as ever.
-
-    So a training ends after a whole step, its state in order. Only the main thread hears of Ctrl-C.
-    """
-    pressed = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-
-    def note(number, frame):
-        pressed.append(True)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # --------------------------------------------------------------------------------------------- the checkpoint

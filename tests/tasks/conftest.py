@@ -19,7 +19,7 @@ def small_network(seed=0, dropout=0.2):
 
 def small_gan(seed=0, began=False):
     layers.seed(seed)
-    generator = layers.Sequential(layers.Dense(4, 16), layers.ReLU(), layers.Dense(16, 6), layers.Sigmoid())
+    generator = layers.Sequential(layers.Dense(4, 16), layers.ReLU(), layers.Dense(16, 6), layers.Tanh())
     judge = layers.Sequential(layers.Dense(6, 16), layers.LeakyReLU(0.2), layers.Dense(16, 6 if began else 1))
     return SimpleNamespace(generator=generator, discriminator=judge, latent=4)
 

@@ -1,4 +1,4 @@
-"""Data: examples to learn from, and others, kept aside, to be judged by."""
+"""Sets of examples: inputs and targets side by side, and a data set made of two such sets."""
 
 from __future__ import annotations
 
@@ -99,40 +99,6 @@ class Dataset:
     classes: tuple = ()
 
 
-def digits(test=0.25, seed=0):
-    """Return the 1,797 handwritten digits that come with scikit-learn: 8×8 pixels, in 17 shades of grey.
-
-    Parameters
-    ----------
-    test : float
-        The share that is kept aside, about as large in every class.
-    seed : int
-        Which ones; the default gives the 450 that every figure in this book is measured with.
-
-    Notes
-    -----
-    They are the test set of E. Alpaydin & C. Kaynak, Optical Recognition of Handwritten Digits (UCI Machine
-    Learning Repository, 1998): each pixel counts the dark points in a block of 4×4.
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    if isinstance(test, bool) or not isinstance(test, float) or not 0 < test < 1:
-        raise ValueError(f"test must be a share between 0 and 1, got {test!r}")
-    pixels, labels = load_digits(return_X_y=True)
-    images = (pixels / 16).astype(np.float32).reshape(-1, 1, 8, 8)
-    learned, kept = train_test_split(
-        np.arange(len(labels)), test_size=test, random_state=seed, stratify=labels
-    )
-    labels = labels.astype(np.int64)
-    return Dataset(
-        "digits",
-        Split(images[learned], labels[learned]),
-        Split(images[kept], labels[kept]),
-        tuple("0123456789"),
-    )
-
-
 def batches(split, size, generator=None):
     """Yield (inputs, targets) for all examples, `size` at a time, the last batch perhaps fewer.
 
@@ -150,3 +116,10 @@ def batches(split, size, generator=None):
 
 def _parts(order, size):
     return (order[start : start + size] for start in range(0, len(order), size))
+
+
+def check_share(name, value):
+    """Return a share of something, more than nothing and less than all."""
+    if isinstance(value, bool) or not isinstance(value, float) or not 0 < value < 1:
+        raise ValueError(f"{name} must be a share between 0 and 1, got {value!r}")
+    return value

@@ -33,7 +33,7 @@ class Case:
 class Slip:
     """A well-known wrong answer: words for it, and a function of a case's inputs that makes it.
 
-    The function returns an array of the right shape, with NaN where it cannot know.
+    The function returns an array of the right shape, or a number, with NaN where it cannot know.
     """
 
     words: str
@@ -109,7 +109,7 @@ def _unwritten(name, cells, shape, threads):
 def _misunderstanding(got, expected, wrong, case, slips, same, threads) -> str:
     """Return a sentence on what probably led to these values, or nothing."""
     for slip in slips:
-        values = slip.values(*case.inputs)
+        values = np.asarray(slip.values(*case.inputs), dtype=np.float64)
         known = ~np.isnan(values) | np.isnan(expected)
         if 2 * known.sum() >= known.size and same(got, values)[known].all() and (known & wrong).any():
             return slip.words

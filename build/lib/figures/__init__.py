@@ -1,0 +1,1 @@
+"""The book's drawings, one module each: `draw(...)` makes it, and `python -m figures.NAME` writes its SVG."""

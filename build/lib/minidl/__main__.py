@@ -1,0 +1,113 @@
+"""The command line: `python -m minidl info` says what is here, `python -m minidl bench` times the kernels."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from minidl import __version__
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Do what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m minidl", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    about = commands.add_parser("info", help="devices, what they reach, and versions")
+    about.set_defaults(run=info)
+    timing = commands.add_parser("bench", help="time minidl's kernels beside the libraries that people use")
+    timing.add_argument("ladder", nargs="*", help='which, for instance "sliding average"; all by default')
+    timing.add_argument("--quick", action="store_true", help="small workloads and few rounds")
+    timing.add_argument("--size", type=_positive(int), help="elements of the largest array, for every ladder")
+    timing.add_argument("--budget", type=_positive(float), help="seconds for each rung (1; with --quick 0.1)")
+    timing.add_argument(
+        "--record",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="also write the measurements as JSON, by default to figures/records/<device>.json",
+    )
+    timing.set_defaults(run=bench)
+    chosen = parser.parse_args(arguments)
+    chosen.run(chosen)
+
+
+def info(_=None) -> None:
+    """Print the version, the devices and their limits, the ladders, and the versions of other packages."""
+    from minidl.hardware import threads
+    from minidl.hardware.device import ADVICE, Device
+    from minidl.hardware.limits import limits
+    from minidl.instruments.bench import PACKAGES, ladders
+
+    print(
+        f"minidl {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+    for kind in ("cpu", "cuda"):
+        device = Device(kind)
+        if not device.available:
+            print(f"{kind}: none found. {ADVICE}")
+            continue
+        roofs = limits(kind)
+        print(
+            f"{kind}: {device.name}, {device.cores} {'cores' if kind == 'cpu' else 'multiprocessors'}, "
+            f"{device.memory / 2**30:.0f} GiB; copies {roofs.copy_bandwidth / 1e9:.0f} GB/s (both ways), "
+            f"computes {roofs.flops / 1e9:,.0f} GFLOP/s in float32"
+        )
+    print(f"threads: numba's OpenMP {threads.SHARING}")
+    packages = ("numpy", "numba", "numba-cuda", "matplotlib", "ipywidgets", *PACKAGES)
+    print("packages:", ", ".join(f"{package} {_version(package)}" for package in packages))
+    print("ladders:", ", ".join(ladders()))
+
+
+def bench(chosen) -> None:
+    """Time ladders and peers, print a table for each, and how minidl compares; record it if asked to."""
+    from minidl.instruments.bench import default_record, run, save, summary
+
+    measured = []
+    try:
+        for timings in run(
+            chosen.ladder,
+            quick=chosen.quick,
+            size=chosen.size,
+            budget=chosen.budget,
+            progress=sys.stderr.isatty(),
+        ):
+            print(f"{timings}\n", flush=True)
+            measured.append(timings)
+    except ValueError as unknown:
+        sys.exit(f"bench: {unknown}")
+    print(summary(measured))
+    if measured[-1].interrupted:
+        print("Interrupted: the last comparison is incomplete and will not be recorded.")
+    if chosen.record is not None:
+        file = default_record() if chosen.record == Path() else chosen.record
+        save(measured, file)
+        print(f"Recorded in {file}.")
+
+
+def _positive(kind):
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not value > 0:
+            what = "whole number" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"must be a {what} above 0, got {text!r}")
+        return value
+
+    return parse
+
+
+def _version(package) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    main()

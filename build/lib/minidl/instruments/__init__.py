@@ -1,0 +1,1 @@
+"""The instruments stand beside the stack and measure it: stopwatch, tracer, PTX reader, widgets."""

@@ -1,0 +1,53 @@
+// Moves the frames of one widget: reads their lines from the JSON beside it and redraws on every slider event.
+(function () {
+  document.querySelectorAll('[data-frames="KEY"]:not([data-ready])').forEach(function (root) {
+    root.setAttribute('data-ready', '');
+    const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
+    const stage = root.querySelector('.osi-stage');
+    const sliders = Array.from(root.querySelectorAll('input'));
+    const last = sliders[sliders.length - 1];
+    const play = root.querySelector('.osi-play');
+    let timer = null, shown = -1;
+
+    function show() {
+      let frame = 0;
+      sliders.forEach(function (slider, axis) {
+        const stop = data.stops[axis][+slider.value];
+        frame = frame * data.stops[axis].length + +slider.value;
+        slider.setAttribute('aria-valuetext', stop);
+        slider.parentNode.querySelector('output').textContent = stop;
+      });
+      if (frame === shown) return;
+      shown = frame;
+      stage.innerHTML = data.frames[frame].map(function (line) { return data.parts[line]; }).join('\n');
+      stage.setAttribute('aria-label', data.alts[frame]);
+    }
+
+    function pause() {
+      clearInterval(timer);
+      timer = null;
+      play.textContent = '▶';
+      play.setAttribute('aria-label', 'Play');
+    }
+
+    function step() {
+      if (+last.value === +last.max) return pause();
+      last.value = +last.value + 1;
+      show();
+    }
+
+    sliders.forEach(function (slider) {
+      slider.addEventListener('input', function () {
+        if (timer) pause();
+        show();
+      });
+    });
+    if (play) play.addEventListener('click', function () {
+      if (timer) return pause();
+      if (+last.value === +last.max) { last.value = 0; show(); }
+      play.textContent = '❚❚';
+      play.setAttribute('aria-label', 'Pause');
+      timer = setInterval(step, 700);
+    });
+  });
+})();

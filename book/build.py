@@ -211,13 +211,13 @@ def fetch_assets() -> None:
         made_from.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         for name, version in package["dependencies"].items():
-            unpack(name, version, package["integrity"][name], target / "npm" / name)
+            needed = [*ASSETS[name][0], *ASSETS[name][1]]
+            unpack(name, version, package["integrity"][name], needed, target / "npm" / name)
         made_from.write_text(wanted)
 
 
-def unpack(name: str, version: str, integrity: str, target: Path) -> None:
+def unpack(name: str, version: str, integrity: str, needed: list[str], target: Path) -> None:
     """Download one npm package, check that it is the one we know, and unpack what we need of it."""
-    needed = [*ASSETS[name][0], *ASSETS[name][1]]
     npm = shutil.which("npm")
     if npm is None:
         raise BuildError(

@@ -32,7 +32,16 @@ window.FontAwesomeConfig = { autoReplaceSvg: 'nest' };
 // A browser lets no page from a folder read another, so the search shows what it finds without excerpts there.
 if (location.protocol === 'file:') window.fetch = () => Promise.resolve(new Response(''));
 
-// What a fold is called is written on it; a second name beside that would contradict it.
-document.addEventListener('DOMContentLoaded', () => {
-  document.querySelectorAll('summary[aria-label]').forEach((fold) => fold.removeAttribute('aria-label'));
-});
+// What a fold or a field is called is written on it; a second name beside that would contradict it. An icon's title
+// would be a second name too, of its button, which has one; it goes while the page is still being read, before the
+// theme's icon script sees it.
+(function () {
+  const named = 'summary[aria-label], .search-button-field[aria-label]';
+  const tidy = () => {
+    document.querySelectorAll(named).forEach((element) => element.removeAttribute('aria-label'));
+    document.querySelectorAll('button[aria-label] > i[title]').forEach((icon) => icon.removeAttribute('title'));
+  };
+  const reading = new MutationObserver(tidy);
+  reading.observe(document.documentElement, { childList: true, subtree: true });
+  document.addEventListener('DOMContentLoaded', () => { tidy(); reading.disconnect(); });
+})();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from book import build
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
@@ -84,3 +87,13 @@ def settle(page) -> None:
     page.wait_for_function(WIDGETS_ARE_DRAWN)
     page.evaluate("() => document.fonts.ready")
     page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
+
+def axe() -> str:
+    """Return the source of axe-core, which looks for what keeps people out of a page; fetched once."""
+    package = json.loads((build.ROOT / "package.json").read_text())
+    version, folder = package["devDependencies"]["axe-core"], build.BUILD / "axe"
+    script = folder / version / "axe.min.js"
+    if not script.exists():
+        build.unpack("axe-core", version, package["integrity"]["axe-core"], ["axe.min.js"], folder / version)
+    return script.read_text(encoding="utf-8")

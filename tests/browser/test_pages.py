@@ -40,6 +40,12 @@ CHANGED = """slider => {
     return cell.drawn !== before;
 }"""
 
+# What axe-core finds serious or critical, with the elements it means.
+BARRIERS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+    .filter(violation => ['serious', 'critical'].includes(violation.impact))
+    .map(violation => `${violation.id}: ${violation.help}: ${violation.nodes.slice(0, 5)
+        .map(node => node.target.join(' ') + ' ' + (node.any[0]?.message || '')).join('; ')}`)"""
+
 SLIDERS = ".bd-article input[type=range], .bd-article [role=slider]"
 
 
@@ -50,6 +56,7 @@ class Visit:
     errors: list[str]
     refused: list[str]
     overflowing: list[str]
+    barriers: list[str]
     theme: str
     sliders: int
     stuck: list[str]
@@ -68,7 +75,10 @@ def visit(window, address, name) -> Visit:
     sliders = page.locator(SLIDERS).all()
     stuck = [problem for slider in sliders for problem in move(page, slider)]
     theme = page.get_attribute("html", "data-theme")
-    seen = Visit(errors, list(refused), page.evaluate(OVERFLOWING), theme, len(sliders), stuck)
+    overflowing = page.evaluate(OVERFLOWING)
+    page.evaluate(chromium.axe())
+    barriers = page.evaluate(BARRIERS)
+    seen = Visit(errors, list(refused), overflowing, barriers, theme, len(sliders), stuck)
     page.close()
     return seen
 
@@ -156,6 +166,10 @@ def test_nothing_is_asked_of_the_network(seen):
 
 def test_nothing_overflows(seen):
     assert seen.overflowing == []
+
+
+def test_nothing_keeps_people_out(seen):
+    assert seen.barriers == []
 
 
 def test_the_page_follows_the_colour_mode(seen, mode):

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.kernels import conv as kernels
+from minidl.ops.arithmetic import add
 from minidl.ops.op import Op, size
 from minidl.ops.windows import check_images, pair, slid_image
 
-
-# Plain NumPy, until the kernels stand.
-def _windows(x, kernel, stride, padding):
-    x = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    w = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))
-    return w[:, :, :: stride[0], :: stride[1]]
-
-
-def _forward(x, w, stride, padding):
-    return np.einsum("nchwij,ocij->nohw", _windows(x, w.shape[2:], stride, padding), w, optimize=True)
+# Where the rungs on a GPU join: by_device(kernels.conv2d, kernels.conv2d_cuda), and so on.
+_convolve = kernels.conv2d
+_to_input = kernels.conv2d_backward_input
+_to_weight = kernels.conv2d_backward_weight
+_to_bias = kernels.conv2d_backward_bias
 
 
-def _to_input(g, w, shape, stride, padding):
-    n, c, h, wd = shape
-    gx = np.zeros((n, c, h + 2 * padding[0], wd + 2 * padding[1]), g.dtype)
-    for i in range(w.shape[2]):
-        for j in range(w.shape[3]):
-            rows = slice(i, i + stride[0] * g.shape[2], stride[0])
-            cols = slice(j, j + stride[1] * g.shape[3], stride[1])
-            gx[:, :, rows, cols] += np.einsum("nohw,oc->nchw", g, w[:, :, i, j], optimize=True)
-    return np.ascontiguousarray(gx[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + wd])
-
-
-def _to_weight(g, x, kernel, stride, padding):
-    windows = _windows(x, kernel, stride, padding)[:, :, : g.shape[2], : g.shape[3]]
-    return np.einsum("nohw,nchwij->ocij", g, windows, optimize=True)
+def _alike(*arrays):
+    """Return arrays in one dtype, the widest of theirs, as NumPy's own operations do; None stays None."""
+    dtype = np.result_type(*(a.dtype for a in arrays if a is not None))
+    return [a if a is None or a.dtype == dtype else a.astype(dtype) for a in arrays]
 
 
 class Conv2d(Op):
@@ -44,22 +31,18 @@ class Conv2d(Op):
     """
 
     name = "conv2d"
+    writes_out = True
 
-    def forward(self, x, weight, bias=None, stride=1, padding=0):
+    def forward(self, x, weight, bias=None, stride=1, padding=0, out=None):
         """Keep x and the weight."""
-        self.shape(x.shape, weight.shape, None if bias is None else bias.shape, stride, padding)
-        y = _forward(x, weight, pair("stride", stride, 1), pair("padding", padding, 0))
-        if bias is not None:
-            y += bias[:, None, None]
-        return y, (x, weight)
+        return _convolve(*_alike(x, weight, bias), stride, padding, out=out), (x, weight)
 
     def vjp(self, g, saved, needs, stride=1, padding=0):
         """To the input, to the weight, to the bias."""
-        x, weight = saved
-        stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
+        g, x, weight = _alike(g, *saved)
         gx = _to_input(g, weight, x.shape, stride, padding) if needs[0] else None
-        gw = _to_weight(g, x, weight.shape[2:], stride, padding) if needs[1] else None
-        gb = g.sum(axis=(0, 2, 3)) if len(needs) > 2 and needs[2] else None
+        gw = _to_weight(g, x, weight.shape, stride, padding) if needs[1] else None
+        gb = _to_bias(g) if len(needs) > 2 and needs[2] else None
         return gx, gw, gb
 
     def shape(self, x, weight, bias=None, stride=1, padding=0):
@@ -89,28 +72,24 @@ class ConvTranspose2d(Op):
     """
 
     name = "conv_transpose2d"
+    writes_out = True
 
-    def forward(self, x, weight, bias=None, stride=1, padding=0, output_padding=0):
+    def forward(self, x, weight, bias=None, stride=1, padding=0, output_padding=0, out=None):
         """Keep x and the weight."""
-        shape = self.shape(
-            x.shape, weight.shape, None if bias is None else bias.shape, stride, padding, output_padding
-        )
-        y = _to_input(x, weight, shape, pair("stride", stride, 1), pair("padding", padding, 0))
+        shapes = x.shape, weight.shape, None if bias is None else bias.shape
+        shape = self.shape(*shapes, stride, padding, output_padding)
+        x_alike, weight_alike, bias = _alike(x, weight, bias)
+        y = _to_input(x_alike, weight_alike, shape, stride, padding, out=out)
         if bias is not None:
-            y += bias[:, None, None]
+            y, _ = add.forward(y, bias.reshape(bias.size, 1, 1), out=y)
         return y, (x, weight)
 
     def vjp(self, g, saved, needs, stride=1, padding=0, output_padding=0):
         """A convolution's forward pass, and its gradient to the weight with the two images swapped."""
-        x, weight = saved
-        stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
-        gx = gw = gb = None
-        if needs[0]:
-            gx = _forward(g, weight, stride, padding)[:, :, : x.shape[2], : x.shape[3]]
-        if needs[1]:
-            gw = _to_weight(x, g, weight.shape[2:], stride, padding)
-        if len(needs) > 2 and needs[2]:
-            gb = g.sum(axis=(0, 2, 3))
+        g, x, weight = _alike(g, *saved)
+        gx = _convolve(g, weight, None, stride, padding) if needs[0] else None
+        gw = _to_weight(x, g, weight.shape, stride, padding) if needs[1] else None
+        gb = _to_bias(g) if len(needs) > 2 and needs[2] else None
         return gx, gw, gb
 
     def shape(self, x, weight, bias=None, stride=1, padding=0, output_padding=0):

@@ -1,4 +1,6 @@
-"""The command line: `python -m minidl info` says what is here, `python -m minidl bench` times the kernels."""
+"""The command line: `python -m minidl info` says what is here, `bench` times the kernels, `train` trains a
+model.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 
 from minidl import __version__
+
+MODELS = ("gan", "began", "lenet", "autoencoder", "date", "average")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,6 +35,28 @@ def main(arguments: list[str] | None = None) -> None:
         help="also write the measurements as JSON, by default to figures/records/<device>.json",
     )
     timing.set_defaults(run=bench)
+    training = commands.add_parser("train", help="train a model, with a checkpoint that survives Ctrl-C")
+    training.add_argument("model", choices=MODELS)
+    training.add_argument("--epochs", type=_positive(int), help="by default, enough for a good result")
+    training.add_argument("--seed", type=_natural, default=0, help="the same seed, the same weights (0)")
+    training.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    training.add_argument("--batch-size", type=_positive(int), metavar="N")
+    training.add_argument("--lr", type=_positive(float), help="the learning rate")
+    training.add_argument(
+        "--data",
+        metavar="PATH",
+        help="digits (the default), mnist, or a folder of your own images, a folder in it for each class",
+    )
+    training.add_argument("--size", type=_positive(int), help="bring images of a folder to this side (8)")
+    training.add_argument("--invert", action="store_true", help="your images are dark on bright")
+    training.add_argument("--save", type=Path, metavar="FILE", help="write the weights there (safetensors)")
+    training.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="keep the training there and go on from it; by default minidl-MODEL.checkpoint until it is done",
+    )
+    training.set_defaults(run=train)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
 
@@ -86,6 +112,19 @@ def bench(chosen) -> None:
         file = default_record() if chosen.record == Path() else chosen.record
         save(measured, file)
         print(f"Recorded in {file}.")
+
+
+def train(chosen) -> None:
+    """Train a model, and say what came of it."""
+    from minidl.tasks import command
+
+    command.train(chosen)
+
+
+def _natural(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0, got {text!r}")
+    return int(text)
 
 
 def _positive(kind):

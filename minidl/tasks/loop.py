@@ -24,6 +24,8 @@ from minidl.tasks.data import Dataset
 from minidl.tasks.interruption import interruptions
 from minidl.tasks.optim import Optimiser
 
+SECONDS = 1.0  # at least between two checkpoints: to write one can take longer than a short epoch
+
 
 class History:
     """What happened in a training: `history["loss"]` is the list of losses, one for each epoch.
@@ -193,9 +195,13 @@ def run(
             _restore(training, *files.read(checkpoint), settings, checkpoint)
             training.epochs = max(epochs, training.epoch)
 
+    written = -math.inf
+
     def save():
+        nonlocal written
         if checkpoint is not None:
             files.write(checkpoint, *_state(training, settings))
+            written = time.monotonic()
 
     for network in recipe.networks.values():
         network.train()
@@ -220,7 +226,8 @@ def run(
                 reason = _why_it_is_over(training, epochs, patience)
                 if reason is None and (interrupted or training.stop):
                     reason = "interrupted" if interrupted else "callback"
-                save()
+                if reason is not None or time.monotonic() - written > SECONDS:
+                    save()
             if training.batch:
                 save()
     finally:

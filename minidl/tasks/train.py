@@ -76,8 +76,8 @@ def fit(
     clip : float, optional
         The largest length of the gradient.
     checkpoint : str or Path, optional
-        A file that is rewritten after each epoch, and when Ctrl-C is pressed. If it is there already, the
-        training goes on from it, to the result it would have had without the interruption.
+        A file that is rewritten after an epoch, once a second at most, and when Ctrl-C is pressed. If it is
+        there already, the training goes on from it, to the result it would have had without the interruption.
     patience : int, optional
         Stop when the validation loss has not improved for so many epochs; then, and if the epochs run out,
         the model has the parameters of its best epoch.

@@ -131,8 +131,7 @@ def fetch(name, size, digest, mirrors, folder, progress=True):
         try:
             content = _download(address, size, progress)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
-            tried.append(f"{address}: {reason or type(error).__name__}")
+            tried.append(f"{address}: {error or type(error).__name__}")
             continue
         if wrong := _what_is_wrong(content, size, digest):
             tried.append(f"{address}: {wrong}")

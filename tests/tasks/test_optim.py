@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from minidl import layers
-from minidl.graph import Tensor, dynamic
-from minidl.hardware.machine import GPU, Gpu, is_on_gpu
-from minidl.instruments.tracer import TracedGpu
+from minidl.graph import Tensor
+from minidl.hardware.machine import GPU, is_on_gpu
 from minidl.kernels import optimiser as kernels
 from minidl.tasks import SGD, Adam, Momentum, cross_entropy
 from minidl.tasks.optim import clip_gradients
@@ -274,34 +273,6 @@ def test_clipping_makes_the_length_exactly_that_and_leaves_what_is_not_finite():
 
 
 # ------------------------------------------------------------------------------------------------ the GPU
-
-
-class OnGpu(np.ndarray):
-    """An array that says it is in GPU memory."""
-
-    @property
-    def __cuda_array_interface__(self):
-        return {}
-
-
-@pytest.fixture
-def pretend(monkeypatch):
-    """Let arrays pretend to be in GPU memory, and the tracer run what is launched there."""
-    machine, launched = TracedGpu(), []
-
-    def launch(self, kernel, grid, block, *args, shared=0):
-        launched.append(kernel.py_func.__name__)
-        machine.launch(kernel, grid, block, *args, shared=shared)
-
-    def upload(self, array):
-        return array if isinstance(array, OnGpu) else np.array(array, order="C").view(OnGpu)
-
-    monkeypatch.setattr(Gpu, "upload", upload)
-    monkeypatch.setattr(Gpu, "empty", lambda self, *a: machine.empty(*a).view(OnGpu))
-    monkeypatch.setattr(Gpu, "launch", launch)
-    monkeypatch.setattr(Gpu, "download", lambda self, array, out=None: np.array(array))
-    monkeypatch.setattr(dynamic, "_gpu_in_use", False)
-    return launched
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])

@@ -472,3 +472,22 @@ def test_without_a_gpu_it_says_what_to_do(examples):
         pytest.skip("this machine has a GPU")
     with pytest.raises(DeviceUnavailable, match="no CUDA GPU"):
         fit(small_network(), examples, 1, device="cuda", **QUIET)
+
+
+def test_on_the_gpu_it_is_the_same_training_and_can_be_taken_up(examples, pretend, monkeypatch, tmp_path):
+    monkeypatch.setattr(Device, "available", True)
+    file, states = tmp_path / "run", []
+    for device, callbacks in (("cpu", []), ("cuda", [Stop(0, 1)]), ("cuda", [])):
+        layers.seed(0)
+        model = layers.Dense(6, 3)
+        options = {"checkpoint": file} if device == "cuda" else {}
+        history = fit(
+            model, examples[:8], 1, batch_size=4, device=device, callbacks=callbacks, **options, **QUIET
+        )
+        assert model.weight.device == device
+        states.append((model.state_dict(), history))
+    (expected, straight), (half, _), (found, history) = states
+    assert history["loss"] == pytest.approx(straight["loss"], rel=1e-5)
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-6)
+        assert (value != half[name]).any()

@@ -18,7 +18,7 @@ from minidl.tasks.optim import Adam
 from minidl.tasks.schedules import Cosine
 from minidl.tasks.train import fit, fit_began, fit_gan, predict
 
-EPOCHS = {"gan": 600, "began": 400, "lenet": 40, "autoencoder": 100, "date": 10, "average": 20}
+EPOCHS = {"gan": 600, "began": 400, "lenet": 150, "autoencoder": 100, "date": 10, "average": 20}
 RATES = {"gan": 2e-4, "began": 1e-3, "lenet": 3e-3, "autoencoder": 2e-3, "date": 2e-3, "average": 0.03}
 
 
@@ -53,8 +53,7 @@ def _train(chosen):
     }
     if chosen.batch_size:
         options["batch_size"] = chosen.batch_size
-    if chosen.lr:
-        RATES[name] = chosen.lr
+    chosen.lr = chosen.lr or RATES[name]
     epochs = EPOCHS[name] if chosen.epochs is None else chosen.epochs
     model, history, result = RECIPES[name](chosen, epochs, options)
     if history.interrupted:
@@ -123,8 +122,8 @@ def images(chosen):
     return data, height
 
 
-def _rate(name):
-    return lambda params: Adam(params, lr=RATES[name])
+def _rate(chosen):
+    return lambda params: Adam(params, lr=chosen.lr)
 
 
 def _lenet(chosen, epochs, options):
@@ -133,7 +132,7 @@ def _lenet(chosen, epochs, options):
     data, side = images(chosen)
     layers.seed(chosen.seed)
     model = lenet(side, classes=len(data.classes))
-    history = fit(model, data, epochs, optimiser=_rate("lenet"), schedule=Cosine(), augment=shifts, **options)
+    history = fit(model, data, epochs, optimiser=_rate(chosen), schedule=Cosine(), augment=shifts, **options)
 
     def result(model):
         right = accuracy(predict(model, data.test.images, device=chosen.device), data.test.labels)
@@ -149,9 +148,7 @@ def _autoencoder(chosen, epochs, options):
     layers.seed(chosen.seed)
     model = dense_autoencoder(side)
     pairs = Dataset(data.name, *(Examples(part.images, part.images) for part in (data.train, data.test)))
-    history = fit(
-        model, pairs, epochs, loss=mse, optimiser=_rate("autoencoder"), schedule=Cosine(), **options
-    )
+    history = fit(model, pairs, epochs, loss=mse, optimiser=_rate(chosen), schedule=Cosine(), **options)
 
     def result(model):
         test = data.test.images
@@ -180,7 +177,7 @@ def _play(chosen, epochs, options, make, fit_both, betas):
     data, side = images(chosen)
     layers.seed(chosen.seed)
     model = make(side)
-    optimisers = (lambda params: Adam(params, lr=RATES[chosen.model], betas=betas),) * 2
+    optimisers = (lambda params: Adam(params, lr=chosen.lr, betas=betas),) * 2
     history = fit_both(model, data, epochs, optimisers=optimisers, **options)
 
     def result(model):
@@ -202,7 +199,7 @@ def _play(chosen, epochs, options, make, fit_both, betas):
 
 
 def _date(chosen, epochs, options):
-    options["optimiser"] = _rate("date")
+    options["optimiser"] = _rate(chosen)
     data = dates.dates(seed=chosen.seed)
     model, history = dates.train(epochs, data=data, **options)
 
@@ -217,7 +214,7 @@ def _date(chosen, epochs, options):
 
 
 def _average(chosen, epochs, options):
-    options["optimiser"] = _rate("average")
+    options["optimiser"] = _rate(chosen)
     model, history = average.train(epochs, **options)
 
     def result(model):

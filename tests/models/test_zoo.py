@@ -142,6 +142,18 @@ def test_counts_are_those_of_the_network_itself(key):
     assert str(entry).startswith(f"{entry.name} ({entry.year}): {entry.parameters:,} parameters")
 
 
+def test_kinds_of_layers_are_told_apart():
+    def kinds(key):
+        return {step.kind for step in ARCHITECTURES[key].steps if step.flops}
+
+    assert kinds("vgg_d") == {"convolution", "dense"}
+    assert kinds("nin") == {"convolution", "1×1"}
+    assert kinds("mobilenet_v1") == {"convolution", "1×1", "depthwise", "dense"}
+    mobile = ARCHITECTURES["mobilenet_v1"]
+    share = sum(step.flops for step in mobile.steps if step.kind == "1×1") / mobile.flops
+    assert round(100 * share, 2) == 94.86  # Howard et al., arXiv:1704.04861, table 2
+
+
 def test_shapes_are_those_in_the_papers():
     assert ARCHITECTURES["lenet5"].shapes["c5"] == (120, 1, 1)
     towers = ARCHITECTURES["alexnet_two_towers"].shapes

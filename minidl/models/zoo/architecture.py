@@ -38,10 +38,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Step:
-    """One layer's call: its name, the layer, the shape of its result without the batch, and what it costs."""
+    """One layer's call: its name, the layer, the shape of its result without the batch, and what it costs.
+
+    Its `kind` is "dense", "convolution", "1×1" or "depthwise", and "" if it has no matrix of weights.
+    """
 
     name: str
     layer: str
+    kind: str
     shape: tuple
     parameters: int
     flops: int
@@ -108,7 +112,8 @@ class Architecture:
                 flops = size(output.shape[1:]) * size(weight.shape[1:])
                 weighted.add(id(output))
             own = sum(parameter.size for parameter in part.parameters())
-            steps.append(Step(names.get(id(part), ""), repr(part), tuple(output.shape[1:]), own, flops))
+            shape, name = tuple(output.shape[1:]), names.get(id(part), "")
+            steps.append(Step(name, repr(part), _kind(part, weight), shape, own, flops))
 
         with Graph(self.key) as graph, observe(note):
             network(placeholder((1, *self.input_shape), name="input"))
@@ -179,3 +184,13 @@ class Architecture:
             f"{self.name} ({self.year}): {self.parameters:,} parameters, {self.flops:,} multiply-adds"
             f" on {'×'.join(map(str, self.input_shape))}, {self.depth} layers deep"
         )
+
+
+def _kind(layer, weight):
+    if weight is None or len(weight.shape) < 2:
+        return ""
+    if len(weight.shape) == 2:
+        return "dense"
+    if weight.shape[1] == 1 and layer.groups > 1:
+        return "depthwise"
+    return "1×1" if tuple(weight.shape[2:]) == (1, 1) else "convolution"

@@ -21,7 +21,8 @@ def draw(entries, human: float):
     left.barh(rows, [error for _, error, _ in entries], height=0.5, color=KERNEL)
     right.barh(rows, [depth or 0 for *_, depth in entries], height=0.5, color=MODEL)
     for row, (_, error, depth) in enumerate(entries):
-        left.text(error + 0.5, row, f"{error:g}", va="center", color=INK)
+        clear = error + 0.5 if error > human else human + 0.5  # not across the dashed line
+        left.text(clear, row, f"{error:g}", va="center", color=INK)
         right.text((depth or 0) + 3, row, depth or "none", va="center", color=INK if depth else MUTED)
     left.axvline(human, color=INK, linewidth=0.9, linestyle=(0, (3, 2)))
     left.text(human + 0.6, len(entries) - 0.42, f"one person: {human:g}", color=INK, fontsize=9, va="top")

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from minidl.instruments.style import INK, KERNEL, MODEL, MUTED, RULE, describe, drawing, new_figure
 
+SHORT = {"nin": "NiN", "efficientnet_b0": "EfficientNet-B0"}
+
+#: Where a name stands, if not to the right of its dot: points to the right, points up, and its alignment.
+PLACES = {
+    "alexnet": (0, -14, "center"),
+    "squeezenet": (-6, 4, "right"),
+    "googlenet": (-3, -10, "center"),
+    "mobilenet_v1": (-6, -9, "center"),
+    "mobilenet_v2": (7, 4, "left"),
+    "resnet50": (-7, 4, "right"),
+    "resnet101": (-9, 4, "right"),
+    "vgg_a": (-13, -2, "right"),
+    "vgg_b": (0, -15, "center"),
+    "vgg_c": (-9, 12, "center"),
+    "vgg_d": (10, -14, "center"),
+    "vgg_e": (8, 13, "center"),
+}
+
 
 @drawing
 def draw(architectures, year: int):
-    """Return the networks of `models.zoo` up to a year: multiply-adds, accuracy of the first guess, parameters.
+    """Return the networks of `models.zoo` up to a year: work, accuracy of the first guess, and parameters.
 
     Parameters
     ----------
@@ -16,7 +34,7 @@ def draw(architectures, year: int):
     year : int
     """
     figure, axes = new_figure(5.6, 3.9)
-    axes.set(xscale="log", xlim=(0.22, 34), ylim=(53.5, 81.5))
+    axes.set(xscale="log", xlim=(0.22, 34), ylim=(52.5, 81.5))
     axes.set(xlabel="10⁹ multiply-adds for one picture", ylabel="first guess right, %")
     axes.set_xticks([0.3, 1, 3, 10, 30], ["0.3", "1", "3", "10", "30"])
     axes.tick_params(which="minor", length=0)
@@ -28,11 +46,13 @@ def draw(architectures, year: int):
         x, y, area = a.flops / 1e9, a.top1, 6 * a.parameters / 1e6
         axes.scatter(x, y, s=area, color=MODEL if new else KERNEL, alpha=0.45 if new else 0.22, linewidth=0)
         axes.plot(x, y, "o", color=MODEL if new else KERNEL, markersize=3)
-    for a, (dx, dy, side) in _places(shown).items():
-        name = a.name.replace("Network in Network", "NiN").replace("EfficientNet", "EffNet")
+    for a in shown:
+        dx, dy, side = PLACES.get(a.key, (8, 0, "left"))
+        new = a.year == year
         axes.annotate(
-            name, (a.flops / 1e9, a.top1), (dx, dy), textcoords="offset points", ha=side, va="center",
-            fontsize=8.6, color=INK if a.year == year else MUTED, weight="bold" if a.year == year else "normal",
+            SHORT.get(a.key, a.name), (a.flops / 1e9, a.top1), (dx, dy), textcoords="offset points",
+            ha=side, va="center", fontsize=8.6, color=INK if new else MUTED,
+            weight="bold" if new else "normal",
         )  # fmt: skip
     axes.set_title(f"up to {year}")
     newest = [a for a in shown if a.year == year]
@@ -42,24 +62,6 @@ def draw(architectures, year: int):
         for a in newest
     )
     return describe(figure, f"Accuracy against multiply-adds, networks up to {year}. New in {year}: {words}.")
-
-
-def _places(shown):
-    """Return where each name stands: right of its dot, or left where another name is in the way."""
-    left = {"alexnet", "googlenet", "resnet50", "resnet101", "vgg_a", "resnet18", "squeezenet"}
-    below = {
-        "alexnet": -9,
-        "squeezenet": 2,
-        "resnet18": -2,
-        "vgg_e": 9,
-        "vgg_d": -8,
-        "resnet34": 0,
-        "mobilenet_v1": -9,
-    }
-    return {
-        a: (-8 if a.key in left else 8, below.get(a.key, 0), "right" if a.key in left else "left")
-        for a in shown
-    }
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ KINDS = {"convolution": KERNEL, "1×1": GRAPH, "depthwise": MODEL, "dense": TASK
 
 @drawing
 def draw(architecture):
-    """Return the bars of a `models.zoo` architecture: parameters above, multiply-adds below, each bar 100%."""
+    """Return the bars of a `models.zoo` architecture: parameters above, multiply-adds below, in shares."""
     steps = [step for step in architecture.steps if step.kind]
     figure, axes = new_figure(5.6, 2.7)
     spoken = []

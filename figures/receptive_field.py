@@ -10,7 +10,7 @@ from minidl.instruments.style import LAYER, MODEL, MUTED, OP, describe, drawing
 
 @drawing
 def draw(layers: int, most: int, channels: int = 64):
-    """Return `layers` 3×3 convolutions on a row of pixels, and beside them one convolution with the same view.
+    """Return `layers` 3×3 convolutions on a row of pixels, and below them the weights of one with their view.
 
     Parameters
     ----------

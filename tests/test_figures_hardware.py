@@ -5,7 +5,7 @@ import re
 import pytest
 from matplotlib.text import Text
 
-from figures import chips, few_and_many, generations, roofs, training_bills
+from figures import chips, few_and_many, generations, links, promise, roofs, staircase, training_bills
 from minidl.instruments.style import to_svg
 
 TASKS = (1, 4, 8, 16, 28, 32, 48, 64, 128, 256)
@@ -17,6 +17,9 @@ FRAMES = {
     "few_and_many": [few_and_many.draw(n) for n in TASKS],
     "generations": [generations.draw(chips.GPUS[1:], i) for i in range(6)],
     "roofs": [roofs.draw(MACHINES, KERNELS, m, k) for m in MACHINES for k in KERNELS],
+    "staircase": [staircase.draw([4096, 2**20, 2**27], [6e10, 3e10, 1e10], i) for i in range(3)],
+    "promise": [promise.draw([1, 8, 64], [1e-4, 1e-4, 5e-4], [9e-5, 2e-4, 6e-4], i) for i in range(3)],
+    "links": [links.draw(links.LINKS, "it", size) for size in (4e3, 2.2e6, 140e9)],
     "training_bills": [training_bills.draw({"small": 256, "large": 30.84e6})],
 }
 EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
@@ -124,3 +127,32 @@ class TestGenerations:
 
 def test_training_bills_name_their_hours():
     assert "large 30,840,000" in FRAMES["training_bills"][0].get_label()
+
+
+class TestStaircase:
+    def test_a_copy_takes_its_bytes_over_the_rate(self):
+        label = staircase.draw([4096, 2**20], [6e10, 2**20 * 1e4], 1).get_label()
+        assert label.startswith("Copying 1 MiB runs at 10 GB/s and takes 100 µs;")
+
+    @pytest.mark.parametrize(
+        ("count", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1 KiB"), (2**31, "2 GiB")]
+    )
+    def test_bytes_are_told_in_the_unit_they_fill(self, count, text):
+        assert staircase.bytes_text(count) == text
+
+
+class TestLinks:
+    def test_the_fastest_comes_first(self):
+        rates = [link.rate for link in links.LINKS]
+        assert rates == sorted(rates, reverse=True)
+
+    def test_time_is_size_over_rate(self):
+        label = links.draw(links.LINKS, "ten gigabytes", 1e10).get_label()
+        assert "ten gigabytes, 10 GB, takes at least" in label
+        for link in links.LINKS:
+            seconds = float(re.search(rf"{re.escape(link.name)} ([\d.]+) ms", label)[1]) / 1e3
+            assert seconds == pytest.approx(1e10 / link.rate, rel=0.01)
+
+    @pytest.mark.parametrize("link", links.LINKS, ids=lambda link: link.name)
+    def test_every_rate_has_a_source(self, link):
+        assert link.source[1].startswith("http")

@@ -354,6 +354,63 @@ _pooling("max pooling", np.max, lambda torch, x: torch.nn.functional.max_pool2d(
 _pooling("average pooling", np.mean, lambda torch, x: torch.nn.functional.avg_pool2d(x, 2))
 
 
+def _convolved(quick):
+    """The images and filters that both directions are timed on."""
+    n = 2 if quick else 32
+    return _normal(n, 16, 28, 28), _normal(32, 16, 3, 3, seed=1), _normal(32, seed=2)
+
+
+@_workloads("convolution")
+def _convolution(quick):
+    x, w, bias = _convolved(quick)
+
+    def peers():
+        yield from _torch(lambda torch, *xwb: torch.nn.functional.conv2d(*xwb, padding=1), x, w, bias)
+        yield from _jax(
+            lambda jax, x, w, b: jax.lax.conv(x, w, (1, 1), "SAME") + b[:, None, None], x, w, bias
+        )
+
+    yield f"{len(x)} × 16 × 28 × 28, 32 of 3 × 3", (x, w, bias, 1, 1), peers()
+
+
+@_workloads("convolution backward")
+def _convolution_backward(quick):
+    x, w, _ = _convolved(quick)
+    gradient = _normal(len(x), 32, 28, 28, seed=3)
+
+    def in_torch(torch, gradient, x, w):
+        sizes = [len(w)], (1, 1), (1, 1), (1, 1), False, (0, 0), 1, (True, True, True)
+        return torch.ops.aten.convolution_backward(gradient, x, w, *sizes)
+
+    def in_jax(jax, gradient, x, w):
+        back = jax.vjp(lambda x, w: jax.lax.conv(x, w, (1, 1), "SAME"), x, w)[1]
+        return *back(gradient), gradient.sum((0, 2, 3))
+
+    def peers():
+        yield from _torch(in_torch, gradient, x, w)
+        yield from _jax(in_jax, gradient, x, w)
+
+    yield f"{len(x)} × 16 × 28 × 28, 32 of 3 × 3", (gradient, x, w, 1, 1), peers()
+
+
+@_workloads("quantized matmul")
+def _quantized(quick):
+    n = 256 if quick else 1024
+    a, b, *quantizations = ladders()["quantized matmul"].example(n * n)
+    (scale_a, zero_a), (scale_b, zero_b), _ = quantizations
+    floats = [np.float32(scale_a) * (a - np.float32(zero_a)), np.float32(scale_b) * (b - np.float32(zero_b))]
+    out = np.empty((n, n), np.float32)
+
+    def in_floats():
+        """The product that the bytes stand for; its values are not bytes, so it returns none to compare."""
+        np.matmul(*floats, out=out)
+
+    def peers():
+        yield "numpy float32", in_floats
+
+    yield f"{n} × {n}", (a, b, *quantizations), peers()
+
+
 @_workloads("Adam")
 def _adam(quick):
     n = 10_000 if quick else 1_000_000

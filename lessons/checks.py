@@ -463,15 +463,17 @@ def _run_on_gpu(launch, spec, cases):
 
 
 @contextlib.contextmanager
-def running(function, case: Case):
+def running(function, case: Case, times: float = 1):
     """Run an answer's code: quietly, for `SECONDS` at most, and with its errors put into words.
 
     Parameters
     ----------
     function : function
         One of the answer; the clock runs for all code of the notebook that it is from.
+    times : float
+        As many times `SECONDS` are allowed, for a task that trains.
     """
-    with _students_code(function, case), _time_limit(function, SECONDS):
+    with _students_code(function, case, times), _time_limit(function, times * SECONDS):
         yield
 
 
@@ -511,14 +513,14 @@ def _quietly():
 
 
 @contextlib.contextmanager
-def _students_code(function, case):
+def _students_code(function, case, times=1):
     """Run an answer: quietly, and with its errors put into words."""
     try:
         with _quietly():
             yield
     except _TimeUp:
         raise failure(
-            case, f"it was still running after {SECONDS} seconds. {ADVICE['endless-loop']}"
+            case, f"it was still running after {times * SECONDS:g} seconds. {ADVICE['endless-loop']}"
         ) from None
     except LimitReached:
         raise failure(case, f"it went on for {ACCESSES:,} accesses. {ADVICE['endless-loop']}") from None

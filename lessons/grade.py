@@ -6,8 +6,8 @@
 
 A notebook runs under nbval, in processes of its own, in an empty folder, with a copy of the book's packages,
 and within limits. Points are given by another process, which the notebook's code cannot reach into (see
-`lessons.judge`). So nothing that a notebook prints, patches or redefines gives a point. What it could still do
-to the machine that it runs on, a container has to prevent: the page for instructors says what.
+`lessons.judge`). So nothing that a notebook prints, patches or redefines gives a point. What it could still
+do to the machine that it runs on, a container has to prevent: the page for instructors says what.
 """
 
 from __future__ import annotations

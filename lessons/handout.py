@@ -17,7 +17,8 @@ A block with no such line leaves a plain NotImplementedError behind. A block at 
 because there a `raise` would stop the cell instead of the check that comes after it.
 
 The solution is run, and what its check cells print (those with `# NBVAL_CHECK_OUTPUT` on a line of its own)
-is stored in both notebooks as the reference that nbval compares. No other output is kept.
+is stored in both notebooks as the reference that nbval compares. No other output is kept. The cells that are
+to be filled in and the check cells get the metadata by which nbgrader, and our own grader, know them again.
 """
 
 from __future__ import annotations
@@ -148,10 +149,29 @@ def make(solution: Path) -> tuple[str, str]:
         if is_check(cell):
             cell.outputs = [_reference(outputs, f"{solution.name}, code cell {number}")]
             cell.execution_count = number + 1
+        cell.metadata.pop("nbgrader", None)
+        if is_check(cell) or handout_sources[number] != cell.source:
+            cell.metadata["nbgrader"] = _nbgrader(cell, solution.stem)
     solved = nbformat.writes(notebook) + "\n"
     for cell, source in zip(code, handout_sources, strict=True):
         cell.source = source
     return solved, nbformat.writes(notebook) + "\n"
+
+
+def _nbgrader(cell, lesson: str) -> dict:
+    """Return what nbgrader (its metadata schema, version 3) has to know of an answer's or a check's cell."""
+    metadata = {
+        "schema_version": 3,
+        "grade_id": re.sub(r"[^A-Za-z0-9_-]", "-", f"{lesson}-{cell.id}"),
+        "grade": is_check(cell),
+        "locked": is_check(cell),
+        "solution": not is_check(cell),
+        "task": False,
+    }
+    if is_check(cell):  # the line that it prints says what it is worth
+        said = re.search(r"passed, (\d+) points?\.", cell.outputs[0].text)
+        metadata["points"] = int(said[1]) if said else 1
+    return metadata
 
 
 def _run(notebook, name: str) -> list[list]:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import jsonschema
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -129,6 +130,41 @@ def test_a_handout_is_its_solution_with_stubs_and_reference_outputs(tmp_path, ca
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*.ipynb")}
     assert handout.main([], tmp_path) == handout.main(["--check"], tmp_path) == 0
     assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file()}
+
+
+# nbgrader 0.9's schema of a cell's metadata (nbgraderformat/v3.json), the parts that bind us.
+NBGRADER = {
+    "type": "object",
+    "required": ["schema_version", "grade", "locked", "solution"],
+    "additionalProperties": False,
+    "properties": {
+        "schema_version": {"type": "integer", "minimum": 3, "maximum": 3},
+        "grade": {"type": "boolean"},
+        "locked": {"type": "boolean"},
+        "solution": {"type": "boolean"},
+        "task": {"type": "boolean"},
+        "grade_id": {"type": "string", "pattern": r"^[a-zA-Z0-9_\-]+$"},
+        "points": {"type": "number", "minimum": 0},
+    },
+}
+
+
+@pytest.mark.parametrize("path", [path.stem for path in handout.find([])])
+@pytest.mark.parametrize("folder", ["", "solutions"])
+def test_the_lessons_carry_nbgraders_metadata(path, folder):
+    cells = nbformat.read(handout.LESSONS / folder / f"{path}.ipynb", as_version=4).cells
+    marked = [cell for cell in cells if "nbgrader" in cell.metadata]
+    for cell in marked:
+        data = cell.metadata.nbgrader
+        jsonschema.validate(json.loads(json.dumps(data)), NBGRADER)
+        assert cell.cell_type == "code" and data.grade == data.locked == handout.is_check(cell)
+        assert data.solution is not data.grade and ("points" in data) == data.grade
+    assert [cell for cell in cells if handout.is_check(cell)] == [
+        cell for cell in marked if cell.metadata.nbgrader.grade
+    ]
+    names = [cell.metadata.nbgrader.grade_id for cell in marked]
+    assert len(set(names)) == len(names)
+    assert sum(cell.metadata.nbgrader.solution for cell in marked) >= len(marked) / 2
 
 
 def test_check_writes_nothing_and_names_what_is_stale(tmp_path, capsys, monkeypatch):

@@ -1,9 +1,11 @@
 """Every lesson: its solution passes, its handout fails at its checks, attempts get what they deserve."""
 
+import functools
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,25 +15,7 @@ import pytest
 
 from lessons import checks, handout
 from lessons.comparison import CheckFailed
-
-HERE = Path(__file__).parent
-LESSONS = [path.stem for path in handout.find([])]
-
-
-def attempts():
-    """List (lesson, task, words or None, source): words for a wrong attempt, None for a right one."""
-    found = []
-    for path in sorted((HERE / "attempts").glob("*.py")):
-        preamble, *cells = re.split(r"^# %% ", path.read_text("utf-8"), flags=re.M)
-        for cell in cells:
-            head, _, body = cell.partition("\n")
-            task, verdict, words = re.fullmatch(r"(\w+) (right|wrong)(?:: (.+))?", head).groups()
-            assert (verdict == "wrong") == bool(words), head
-            found.append((path.stem, task, words, preamble + body))
-    return found
-
-
-ATTEMPTS = attempts()
+from tests.lessons.notebooks import ATTEMPTS, LESSONS, code_cells, read, tasks
 
 
 class Session:
@@ -47,24 +31,6 @@ class Session:
         with warnings.catch_warnings():  # a kernel prints warnings, where pytest raises them
             warnings.simplefilter("ignore")
             exec(compile(source, str(path), "exec"), self.names)
-
-
-def read(name, solved=True):
-    return nbformat.read(handout.LESSONS / ("solutions" if solved else "") / f"{name}.ipynb", as_version=4)
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def tasks(notebook):
-    """Return {task: (position of the cell to be filled, position of its check)}, counted as nbval does."""
-    cells = code_cells(notebook)
-    return {
-        re.search(r"check\.(\w+)\(", cell.source)[1]: (i - 1, i)
-        for i, cell in enumerate(cells)
-        if handout.is_check(cell)
-    }
 
 
 # ---- one attempt at one task
@@ -124,62 +90,51 @@ def test_an_empty_answer_fails(name, tmp_path):
 # ---- whole notebooks
 
 
-def nbval(notebook, folder):
-    """Run a notebook; return the positions of the code cells that failed, and what nbval said."""
-    path = folder / "lesson.ipynb"
-    nbformat.write(notebook, path)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval-lax",
-        "--nbval-current-env",
-        "--nbval-cell-timeout=60",
-    ]
-    command += ["-p", "no:cacheprovider", "--color=no", "--junitxml=report.xml", path.name]
+@functools.cache
+def nbval(name):
+    """Run a lesson, solved and as handed out; return which code cells failed of both, and what nbval said."""
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env"]
+    command += ["--nbval-cell-timeout=60", "-p", "no:cacheprovider", "--color=no", "--junitxml=report.xml"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    cases = list(ElementTree.parse(folder / "report.xml").iter("testcase"))
-    assert len(cases) == len(code_cells(notebook)), run.stdout + run.stderr
-    failed = [int(case.get("name").removeprefix("Cell ")) for case in cases if len(case)]
-    assert run.returncode == bool(failed)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("solution", "handout"):
+            nbformat.write(read(name, solved=kind == "solution"), Path(folder, f"{kind}.ipynb"))
+        run = subprocess.run(
+            [*command, "solution.ipynb", "handout.ipynb"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        cases = list(ElementTree.parse(Path(folder, "report.xml")).iter("testcase"))
+    failed = {"solution": [], "handout": []}
+    for case in cases:
+        if len(case):
+            failed[Path(case.get("classname")).stem].append(int(case.get("name").removeprefix("Cell ")))
+    assert len(cases) == 2 * len(code_cells(read(name))), run.stdout + run.stderr
     return failed, run.stdout
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_the_solution_passes(name, tmp_path):
-    assert nbval(read(name), tmp_path)[0] == []
+def test_the_solution_passes(name):
+    failed, text = nbval(name)
+    assert failed["solution"] == [], text
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_the_handout_fails_exactly_at_its_checks(name, tmp_path):
-    notebook = read(name, solved=False)
-    failed, text = nbval(notebook, tmp_path)
-    assert failed == [check for _, check in tasks(notebook).values()]
+def test_the_handout_fails_exactly_at_its_checks(name):
+    failed, text = nbval(name)
+    assert failed["handout"] == [check for _, check in tasks(read(name)).values()]
     assert "still open" in text and "Error" not in re.sub(r'raise NotImplementedError\(".*"\)', "", text)
-
-
-@pytest.mark.parametrize("name", LESSONS)
-@pytest.mark.parametrize("verdict", ["right", "wrong"])
-def test_a_handout_that_a_student_filled_in(name, verdict, tmp_path):
-    """The first attempt of the kind at every task: all checks pass, or each fails with the words for it."""
-    notebook, expected = read(name, solved=False), []
-    for task, (fill, check) in tasks(notebook).items():
-        mine = [attempt for attempt in ATTEMPTS if attempt[:2] == (name, task)]
-        _, _, words, source = next(
-            attempt for attempt in mine if (attempt[2] is None) == (verdict == "right")
-        )
-        code_cells(notebook)[fill].source = source
-        expected += [] if words is None else [(check, words)]
-    failed, text = nbval(notebook, tmp_path)
-    assert failed == [check for check, _ in expected]
-    assert all(words in text for _, words in expected)
 
 
 # ---- the files
 
 
-def test_handouts_are_what_their_solutions_give(capsys):
+def test_handouts_are_what_their_solutions_give(capsys, monkeypatch):
+    # What the cells print is in the solutions, and nbval has compared it.
+    monkeypatch.setattr(handout, "_run", lambda notebook, _: [cell.outputs for cell in code_cells(notebook)])
     assert handout.main(["--check"]) == 0, capsys.readouterr().err
 
 

@@ -311,7 +311,8 @@ def check_kernel(
     parameters : str
         What the kernel takes, its output first, for instance "out, a, window".
     limits : callable, optional
-        Takes a case's inputs, returns the most that a thread may do: {"global_reads": 2}.
+        Takes a case's inputs, returns the most that a thread may do, and the threads together:
+        {"global_reads": 2, "atomics_in_all": 4}.
     advice : dict, optional
         By kind of finding or by limit, what to say about it; instead of `ADVICE`.
     blocks : callable, optional
@@ -411,10 +412,12 @@ def _judge_findings(seen, case, advice, kinds=None):
 
 def _judge_counts(counts, limits, case, advice):
     for what, limit in limits.items():
-        got = counts[what].max_per_thread
+        name, in_all = what.removesuffix("_in_all"), what.endswith("_in_all")
+        got = counts[name].total if in_all else counts[name].max_per_thread
         if got > limit:
             enough = f"{limit} {'is' if limit < 3 else 'are'} enough"
-            words = f"too many {what.replace('_', ' ')}: got {got} per thread, {enough}."
+            where = "in all" if in_all else "per thread"
+            words = f"too many {name.replace('_', ' ')}: got {got} {where}, {enough}."
             raise failure(case, f"{words} {advice.get(what, '')}")
 
 

@@ -42,13 +42,14 @@ import nbformat
 import psutil
 from tqdm import tqdm
 
-from lessons import judge
+from lessons import checks, judge
 from lessons.hand_in import ADDRESS
 from lessons.handout import CHECK, LESSONS, is_check, replace
 
 SECONDS, GIGABYTES = 300, 4.0  # for one notebook
 CELL_SECONDS = 120  # for one cell of it
 JUDGE_SECONDS = 180  # for one check
+ALONE_SECONDS = 10  # that nbval may be without a kernel, before or after it has had one
 PROCESSES = 64  # that a notebook may have at a time; nbval, its kernel and their helpers are about five
 FILE_BYTES, FOLDER_BYTES = 256 * 2**20, 2**30  # that a notebook may write: one file, all files
 LARGEST = 20 * 2**20  # bytes of a notebook that is handed in; a solved one has some 40,000
@@ -93,6 +94,12 @@ def masters(folder: Path = LESSONS) -> dict[str, Master]:
     if not found:
         raise Refused(f"no lesson found in {folder}")
     return found
+
+
+def load(known: dict[str, Master]) -> None:
+    """Have the judges' modules loaded once and for all, before the first notebook runs."""
+    modules = {master.lesson.module for master in known.values()}
+    _Bench.context.set_forkserver_preload(["lessons.judge", *sorted(modules)])
 
 
 def _master(path):
@@ -394,13 +401,17 @@ def _limit():
 
 def _watch(process, tree, bench, folder, timeout, memory) -> str:
     """Wait for the run to end; return "", or why it has to be ended."""
-    begin = looked = time.monotonic()
+    begin = looked = together = time.monotonic()
     while process.poll() is None:
         bench.listen(until=time.monotonic() + 0.1)
         now = time.monotonic()
         if now - begin > timeout:
             return f"stopped after {timeout:g} seconds"
         processes = tree.processes()
+        if len(processes) != 1 or len(bench.verdicts) == bench.tasks:
+            together = now
+        if now - together > ALONE_SECONDS:  # nbval would wait for each of the cells that are left
+            return "its kernel died"
         if len(processes) > PROCESSES:
             return f"stopped: it had started {len(processes)} processes"
         if tree.memory(processes) > memory:
@@ -464,12 +475,16 @@ class _Bench:
     """Where judges sit: if one is lost over a task, the next takes the tasks that are left."""
 
     context = multiprocessing.get_context("forkserver")
+    patience = (
+        checks.SECONDS + 5
+    )  # for one answer, which is stopped after `checks.SECONDS` in its own process
 
     def __init__(self, address, lesson, cells, memory):
         self.verdicts: dict[str, tuple[bool, str]] = {}
         self._sources = [cell.source for cell in cells if cell.cell_type == "code"]
         self._given = address, lesson, memory
         self._busy, self._since, self._judge = None, 0.0, None
+        self.tasks = len(lesson.tasks)
 
     def __enter__(self):
         self._seat()
@@ -485,7 +500,7 @@ class _Bench:
         self._report, theirs = self.context.Pipe(duplex=False)
         self._judge = self.context.Process(
             target=judge.sit,
-            args=(address, lesson, self._sources, theirs, list(self.verdicts), memory),
+            args=(address, lesson, self._sources, theirs, list(self.verdicts), memory, self.patience),
             daemon=True,
         )
         self._judge.start()
@@ -651,8 +666,7 @@ def main(arguments: list[str] | None = None, folder: Path = LESSONS) -> int:
     except (Refused, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
-    modules = {master.lesson.module for master in known.values()}
-    _Bench.context.set_forkserver_preload(["lessons.judge", *sorted(modules)])
+    load(known)
     width = min(max(len(str(path)) for path in paths), 60)
     print(f"{'notebook':<{width}}  {'lesson':<20} {'points':>8}  reason")
     tqdm.monitor_interval = 0  # no thread beside the one that starts processes

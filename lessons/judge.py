@@ -33,7 +33,7 @@ from minidl.hardware.cuda import cuda
 from minidl.hardware.device import Device
 from minidl.instruments.tracer.intrinsics import CALLS, VALUES
 
-WAIT = 5  # seconds for a word from the student's process, beyond those that the answer itself may take
+_patience = checks.SECONDS + 5  # seconds for a reply; the answer itself is stopped after `checks.SECONDS`
 WORDS = 2000  # characters of what is said about one answer
 
 # The builtins that a kernel may use.
@@ -86,7 +86,7 @@ class Lesson:
     tasks: tuple[Task, ...] = field(repr=False)
 
 
-def sit(address, lesson: Lesson, cells, report, done, memory: int) -> None:
+def sit(address, lesson: Lesson, cells, report, done, memory: int, patience: float) -> None:
     """Judge every check cell once, as the notebook's process asks for it; never returns.
 
     Parameters
@@ -101,7 +101,11 @@ def sit(address, lesson: Lesson, cells, report, done, memory: int) -> None:
         Cells that have been judged.
     memory : int
         Bytes that judging may take.
+    patience : float
+        Seconds that a reply of the notebook's process may take.
     """
+    global _patience
+    _patience = patience
     if not Device("cuda").available:  # a GPU's driver reserves more addresses than any limit would allow
         used = psutil.Process().memory_info().vms
         resource.setrlimit(resource.RLIMIT_AS, (used + memory,) * 2)
@@ -110,15 +114,24 @@ def sit(address, lesson: Lesson, cells, report, done, memory: int) -> None:
     with Listener(address, "AF_UNIX") as door:
         report.send(("ready",))
         while True:
-            with contextlib.suppress(OSError, EOFError, ValueError), door.accept() as student:
-                request, cell = _hear(student)
-                if request != "check" or cell not in tasks or cell in done:
+            with contextlib.suppress(OSError, EOFError), door.accept() as student:
+                cell = _asked_for(student)
+                if cell not in tasks or cell in done:
                     continue
                 done.add(cell)
                 report.send(("begin", cell))
                 passed, words = examine(lesson, tasks[cell], student, cells)
                 report.send(("verdict", cell, passed, words))
                 send(student, ["verdict", passed, words])
+
+
+def _asked_for(student):
+    """Return the check cell that somebody wants judged; None if they talk nonsense."""
+    try:
+        request, cell = _hear(student)
+        return cell if request == "check" and isinstance(cell, str) else None
+    except Exception:  # what was sent is no message, or none came
+        return None
 
 
 def examine(lesson: Lesson, task: Task, student, cells) -> tuple[bool, str]:
@@ -135,7 +148,7 @@ def examine(lesson: Lesson, task: Task, student, cells) -> tuple[bool, str]:
         words = str(failed)
         return False, (words if words.startswith(task.title) else f"{task.title}: {words}")[:WORDS]
     except (OSError, EOFError):
-        return False, f"{task.title}: the notebook's process went away."
+        return False, f"{task.title}: the notebook's process ended while it was asked."
     except Exception as error:  # of the check, for an answer that its author did not think of
         return False, f"{task.title}: the check stopped with {type(error).__name__}: {error}"[:WORDS]
     return task.title in module.lesson.passed, said.getvalue()
@@ -181,8 +194,8 @@ def _ask(student, request):
 
 
 def _hear(student):
-    if not student.poll(checks.SECONDS + WAIT):
-        raise CheckFailed(f"no answer came within {checks.SECONDS + WAIT} seconds.")
+    if not student.poll(_patience):
+        raise CheckFailed(f"no answer came within {_patience:g} seconds.")
     return receive(student)
 
 

@@ -12,6 +12,7 @@ arrive as they are, and everything else (a function, a class, an object) is only
 `call` sends and brings back are numbers, words, arrays, and tuples, lists and dicts of those. Where an answer
 has to be handled in another way than to be called with arrays, a *probe* does that on the student's side: a
 function of the lesson's module that takes the answer and the inputs, and returns plain values to be judged.
+A check that has to handle an answer's objects itself, inside `with running(…)`, is run by `lessons.inside`.
 """
 
 from __future__ import annotations
@@ -476,6 +477,8 @@ def running(function, case: Case, times: float = 1):
     times : float
         As many times `SECONDS` are allowed, for a task that trains.
     """
+    if isinstance(function, Elsewhere):
+        raise TypeError("this check needs the answer itself, which is in another process")
     with _students_code(function, case, times), _time_limit(function, times * SECONDS):
         yield
 

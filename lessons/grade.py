@@ -49,7 +49,7 @@ from lessons.handout import CHECK, LESSONS, is_check, replace
 SECONDS, GIGABYTES = 300, 4.0  # for one notebook
 CELL_SECONDS = 120  # for one cell of it
 JUDGE_SECONDS = 180  # for one check
-ALONE_SECONDS = 10  # that nbval may be without a kernel, before or after it has had one
+ALONE_SECONDS = 10  # that nbval may be without a kernel, once it has had one
 PROCESSES = 64  # that a notebook may have at a time; nbval, its kernel and their helpers are about five
 FILE_BYTES, FOLDER_BYTES = 256 * 2**20, 2**30  # that a notebook may write: one file, all files
 LARGEST = 20 * 2**20  # bytes of a notebook that is handed in; a solved one has some 40,000
@@ -402,15 +402,17 @@ def _limit():
 def _watch(process, tree, bench, folder, timeout, memory) -> str:
     """Wait for the run to end; return "", or why it has to be ended."""
     begin = looked = together = time.monotonic()
+    kernel = False  # whether there has been one
     while process.poll() is None:
         bench.listen(until=time.monotonic() + 0.1)
         now = time.monotonic()
         if now - begin > timeout:
             return f"stopped after {timeout:g} seconds"
         processes = tree.processes()
-        if len(processes) != 1 or len(bench.verdicts) == bench.tasks:
+        kernel = kernel or len(processes) > 1
+        if len(processes) != 1 or len(bench.verdicts) == bench.tasks or bench.busy:
             together = now
-        if now - together > ALONE_SECONDS:  # nbval would wait for each of the cells that are left
+        if kernel and now - together > ALONE_SECONDS:  # nbval would wait for each of the cells that are left
             return "its kernel died"
         if len(processes) > PROCESSES:
             return f"stopped: it had started {len(processes)} processes"
@@ -450,7 +452,15 @@ class _Tree:
             if child.pid not in self.others:
                 with contextlib.suppress(psutil.Error):
                     found += [child, *child.children(recursive=True)]
-        return found
+        return [process for process in found if not self._gone(process)]
+
+    @staticmethod
+    def _gone(process):
+        """Whether a process has ended, and its parent has only not taken notice yet."""
+        try:
+            return process.status() == psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return True
 
     @staticmethod
     def memory(processes) -> int:
@@ -469,6 +479,10 @@ class _Tree:
                     with contextlib.suppress(psutil.Error):
                         getattr(process, signal)()
             psutil.wait_procs(processes, timeout=2)
+        for child in self.me.children():  # orphans that have become ours
+            if child.pid not in self.others:
+                with contextlib.suppress(psutil.Error):
+                    child.wait(timeout=1)
 
 
 class _Bench:
@@ -483,7 +497,7 @@ class _Bench:
         self.verdicts: dict[str, tuple[bool, str]] = {}
         self._sources = [cell.source for cell in cells if cell.cell_type == "code"]
         self._given = address, lesson, memory
-        self._busy, self._since, self._judge = None, 0.0, None
+        self.busy, self._since, self._judge = None, 0.0, None
         self.tasks = len(lesson.tasks)
 
     def __enter__(self):
@@ -515,20 +529,20 @@ class _Bench:
                 if self._report.poll(max(0, until - time.monotonic())):
                     kind, cell, *verdict = self._report.recv()
                     if kind == "begin":
-                        self._busy, self._since = cell, time.monotonic()
+                        self.busy, self._since = cell, time.monotonic()
                     else:
-                        self.verdicts[cell], self._busy = tuple(verdict), None
+                        self.verdicts[cell], self.busy = tuple(verdict), None
                     continue
             except EOFError:
                 self._lost("its check ran out of memory or broke down")
-            if self._busy and time.monotonic() - self._since > JUDGE_SECONDS:
+            if self.busy and time.monotonic() - self._since > JUDGE_SECONDS:
                 self._lost(f"its check was stopped after {JUDGE_SECONDS} seconds")
             if time.monotonic() >= until:
                 return
 
     def _lost(self, words):
-        if self._busy:
-            self.verdicts[self._busy], self._busy = (False, words), None
+        if self.busy:
+            self.verdicts[self.busy], self.busy = (False, words), None
         self._judge.kill()
         self._judge.join()
         self._seat()

@@ -15,11 +15,14 @@ import base64
 import importlib
 import inspect
 import io
+import itertools
 import json
 import math
 import os
 import sys
 import textwrap
+from collections import deque
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from multiprocessing.connection import Client
 
 import numba
@@ -32,6 +35,7 @@ from minidl.hardware.cuda import cuda
 
 ADDRESS = "LESSONS_HAND_IN"  # the environment variable that says where the judge listens
 LARGEST = 64 * 2**20  # bytes of one message
+MOST = 1_000_000  # values of an iterator
 MODULES = {"numpy": np, "math": math, "numba": numba, "numba.cuda": cuda, "numba.types": types}
 
 
@@ -68,6 +72,8 @@ def encode(value):
     if isinstance(value, (list, tuple, set, frozenset)):
         kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind)).__name__
         return {kind: [encode(item) for item in value]}
+    if isinstance(value, (Iterator, range, deque, KeysView, ValuesView, ItemsView)):
+        return {"list": [encode(item) for item in itertools.islice(value, MOST)]}
     if isinstance(value, dict):
         return {"dict": [[encode(key), encode(item)] for key, item in value.items()]}
     return {"foreign": shown(value)}
@@ -224,3 +230,5 @@ def _run(objects, name, words, inputs, probe):
         return ["failed", str(failed)]
     except RecursionError:
         return ["failed", "the answer returned something that holds itself."]
+    except Exception as error:  # while a generator of the student's runs
+        return ["failed", f"with {words}, it stopped with {type(error).__name__}: {error}"]

@@ -270,6 +270,76 @@ def test_tampering_gives_no_points(attempt):
     assert len(verdicts) >= 7 or attempt in UNHEARD
 
 
+# The same for checks that run in one process with the answers.
+INSIDE = {
+    "patches the comparison": """
+from lessons import backprop as check
+check.compare = check.failure = lambda *a, **k: None
+check._judge_order = check._judge_gradients = lambda *a, **k: None
+""",
+    "patches it with setattr, under another name": """
+from lessons import backprop as check
+m = check
+for name in ("compare", "failure", "_judge_order", "_judge_gradients"):
+    setattr(m, name, lambda *a, **k: None)
+""",
+    "patches NumPy": """
+import numpy as np
+np.isclose = np.allclose = lambda *a, **k: np.True_
+np.flatnonzero = lambda a: np.zeros(0)
+""",
+    "patches itself away": """
+import builtins, sys, gc, inspect
+for module in sys.modules.values():
+    module.isinstance = lambda *a: True
+""",
+    "looks for frames": """
+def order(value):
+    try: 1 / 0
+    except Exception as e: return e.__traceback__.tb_frame.f_back.f_locals["below"]
+""",
+    "ends the process": """
+def order(value):
+    import os
+    os._exit(0)
+def backward(value, order):
+    raise SystemExit
+""",
+    "reads a file": """
+order = open("/etc/hostname").read
+exec(open("lessons/solutions/4_backprop.ipynb").read())
+""",
+    "goes round by names": """
+import operator, functools
+order = operator.attrgetter("__class__.__base__.__subclasses__")(())()
+getattr((), "__class__")
+""",
+    "is equal to all": """
+class Value:
+    def __init__(self, *numbers): self.number = self.parents = self.slopes = self
+    def __eq__(self, other): return True
+    def __float__(self): return 1.0
+    def __len__(self): return 2
+    def __iter__(self): return iter((self, self))
+    __hash__ = object.__hash__
+add = multiply = divide = tanh = lambda *parents: parents[0]
+order = lambda value: [value]
+""",
+}
+
+
+@pytest.mark.parametrize("attempt", INSIDE)
+def test_tampering_gives_no_points_inside(attempt):
+    notebook = read("4_backprop", solved=False)
+    cells = restored(notebook, "4_backprop")
+    check = next(i for i, cell in enumerate(cells) if "check.operations" in cell.source)
+    cell = nbformat.v4.new_code_cell(INSIDE[attempt])
+    cells = [*cells[:check], cell, *(c for c in cells[check:] if not c.source.startswith("def"))]
+    verdicts = judged("4_backprop", [cell for cell in cells if cell.cell_type == "code"])
+    assert not [task for task, (passed, _) in verdicts.items() if passed]
+    assert {"operations", "order", "backward"} <= verdicts.keys() or attempt == "patches itself away"
+
+
 def test_an_answer_is_stopped_and_the_others_are_judged(monkeypatch):
     monkeypatch.setattr(grade._Bench, "patience", 2)
     notebook, _ = filled_in(FIRST, right=True)

@@ -56,6 +56,15 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="FILE",
         help="keep the training there and go on from it; by default minidl-MODEL.checkpoint until it is done",
     )
+    training.add_argument(
+        "--data-parallel",
+        nargs="?",
+        const="mpi",
+        choices=("mpi", "ring", "tree", "server"),
+        metavar="HOW",
+        help="share every batch among the processes of `mpiexec -n 4 python -m minidl train …`; how gradients "
+        "are added up: mpi (the library's way, the default), ring, tree or server",
+    )
     training.set_defaults(run=train)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)

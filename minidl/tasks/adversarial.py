@@ -37,6 +37,7 @@ def fit_gan(
     callbacks=(),
     progress=True,
     device="cpu",
+    parallel=None,
 ):
     """Train a generative adversarial network, in place: I. Goodfellow et al., arXiv:1406.2661.
 
@@ -56,7 +57,7 @@ def fit_gan(
     smooth : float
         What the discriminator is told is the probability that data is real: less than 1 keeps it from being
         too sure (T. Salimans et al., arXiv:1606.03498, section 3.4).
-    epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device : as for `fit`
+    epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device, parallel : as for `fit`
 
     Returns
     -------
@@ -68,7 +69,7 @@ def fit_gan(
         raise ValueError(f"smooth must be above 0.5 and at most 1, got {smooth}")
     make = optimisers or (_adam, _adam)
     recipe = Adversarial(gan, make, smooth, clip, device)
-    return _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress)
+    return _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress, parallel)
 
 
 def fit_began(
@@ -87,6 +88,7 @@ def fit_began(
     callbacks=(),
     progress=True,
     device="cpu",
+    parallel=None,
 ):
     """Train a boundary-equilibrium GAN, in place: D. Berthelot et al., arXiv:1703.10717.
 
@@ -109,7 +111,8 @@ def fit_began(
         λ, how fast k follows; 0.001 in the paper, whose trainings are long.
     optimisers : pair of callables or Optimisers, optional
         By default Adam with lr 1e-3 (the paper starts at 1e-4, and trains for longer).
-    data, epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device : as for `fit_gan`
+    data, epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device, parallel :
+        as for `fit_gan`
 
     Returns
     -------
@@ -120,14 +123,14 @@ def fit_began(
         raise ValueError(f"gamma must be from 0 to 1, got {gamma}")
     check_number("rate", rate)
     recipe = Equilibrium(gan, optimisers or (Adam, Adam), gamma, rate, clip, device)
-    return _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress)
+    return _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress, parallel)
 
 
 def _adam(params):
     return Adam(params, lr=2e-4, betas=(0.5, 0.999))
 
 
-def _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress):
+def _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks, progress, parallel):
     return run(
         recipe,
         training_split(data),
@@ -138,6 +141,7 @@ def _run(recipe, data, epochs, batch_size, seed, schedule, checkpoint, callbacks
         checkpoint=checkpoint,
         callbacks=callbacks,
         progress=progress,
+        parallel=parallel,
     )
 
 
@@ -169,22 +173,22 @@ class _Two(Recipe):
         self.settings = {"clip": clip, "latent": gan.latent}
 
     def images(self, inputs):
-        """Data as the networks know it, from -1 to 1, on the device."""
-        return Tensor(2 * inputs - 1, device=self.device)
+        """This process's share of data as the networks know it, from -1 to 1, on the device."""
+        return Tensor(2 * self.parallel.share(inputs) - 1, device=self.device)
 
     def noise(self, count, generator):
-        """On the device."""
-        return Tensor(noise(self.gan, count, generator), device=self.device)
+        """For this process's share of `count` drawings, on the device."""
+        return Tensor(self.parallel.share(noise(self.gan, count, generator)), device=self.device)
 
     def down(self, name, loss):
         """Take a step down a loss with one of the two; return the loss."""
         optimiser = self.optimisers[name]
         for other in self.optimisers.values():
             other.zero_grad()
-        loss.backward()
+        self.parallel.backward(loss, optimiser.params)
         if self.clip is not None:
             clip_gradients(optimiser.params, self.clip)
-        value = loss.item()
+        value = self.parallel.mean(loss.item())
         if math.isfinite(value):
             optimiser.step()
         return value
@@ -214,13 +218,13 @@ class Adversarial(_Two):
         return {
             "generator_loss": draw_loss,
             "discriminator_loss": judge_loss,
-            "for_data": _mean_probability(real),
-            "for_drawings": _mean_probability(fake),
+            "for_data": self.mean_probability(real),
+            "for_drawings": self.mean_probability(fake),
         }
 
-
-def _mean_probability(logits):
-    return float(logits.detach().sigmoid().numpy().mean())
+    def mean_probability(self, logits):
+        """Over the whole batch."""
+        return self.parallel.mean(float(logits.detach().sigmoid().numpy().mean()))
 
 
 class Equilibrium(_Two):
@@ -250,7 +254,7 @@ class Equilibrium(_Two):
         judge_loss = self.down("discriminator", on_data - k * self.copying_loss(Tensor(drawings.data)))
         drawn = self.networks["generator"](self.noise(count, generator))
         draw_loss = self.down("generator", self.copying_loss(drawn))
-        data_loss = on_data.item()
+        data_loss = self.parallel.mean(on_data.item())
         balance = self.gamma * data_loss - draw_loss
         self.numbers["k"] = min(max(k + self.rate * balance, 0.0), 1.0)
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from minidl import __version__, layers
+from minidl.graph.distributed import DataParallel
+from minidl.graph.distributed.world import end_job
 from minidl.tasks import average, dates, weights
 from minidl.tasks.data import Dataset, DataUnavailable, Examples, check, digits, folder, mnist, shifts
 from minidl.tasks.losses import mse
@@ -24,15 +27,24 @@ RATES = {"gan": 2e-4, "began": 1e-3, "lenet": 3e-3, "autoencoder": 2e-3, "date":
 
 def train(chosen):
     """Train what the command line asks for; `chosen` are its arguments."""
+    parallel = None
     try:
-        _train(chosen)
+        if chosen.data_parallel is not None:
+            parallel = DataParallel(chosen.data_parallel)
+        with contextlib.ExitStack() as quietly:
+            if parallel is not None and parallel.rank > 0:  # one of them is enough to listen to
+                nowhere = quietly.enter_context(open(os.devnull, "w"))
+                quietly.enter_context(contextlib.redirect_stdout(nowhere))
+            _train(chosen, parallel)
     except (ValueError, OSError, DataUnavailable, RuntimeError, FloatingPointError) as error:
         if isinstance(error, RuntimeError) and type(error).__name__ == "RuntimeError":
             raise
+        if parallel is not None and parallel.size > 1:
+            end_job(error, f"train: {error}")
         sys.exit(f"train: {error}")
 
 
-def _train(chosen):
+def _train(chosen, parallel):
     name = chosen.model
     if name in ("date", "average") and (chosen.data or chosen.size or chosen.invert):
         raise ValueError(f"{name} makes its own data: --data, --size and --invert are for images")
@@ -50,7 +62,9 @@ def _train(chosen):
         "checkpoint": checkpoint,
         "progress": visible,
         "callbacks": () if visible else (_say,),
+        "parallel": parallel,
     }
+    first = parallel is None or parallel.rank == 0
     if chosen.batch_size:
         options["batch_size"] = chosen.batch_size
     chosen.lr = chosen.lr or RATES[name]
@@ -62,10 +76,10 @@ def _train(chosen):
             "the same command goes on from there."
         )
         sys.exit(130)
-    if chosen.checkpoint is None:
+    if chosen.checkpoint is None and first:
         checkpoint.unlink(missing_ok=True)
     print(f"{len(history)} epochs, {sum(history['seconds']):.1f} s. {result(model)}" if len(history) else "")
-    if chosen.save:
+    if chosen.save and first:
         weights.save(
             model,
             chosen.save,

@@ -10,12 +10,14 @@ import hashlib
 import json
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from minidl import layers
+from minidl.graph.distributed import Alone, choose
 from minidl.hardware.device import Device
 from minidl.kernels.arguments import check_integer
 from minidl.layers import initialisers
@@ -95,7 +97,11 @@ class Recipe:
         What else changes from step to step and has to be saved.
     settings : dict
         What has to be the same for a checkpoint to be taken up again, as JSON.
+    parallel : Alone
+        How the training is spread over processes: asked for shares of a batch, and for gradients.
     """
+
+    parallel = Alone()
 
     def __init__(self, networks, optimisers, device="cpu"):
         self.device = _ready(device)
@@ -170,6 +176,7 @@ def run(
     patience=None,
     callbacks=(),
     progress=True,
+    parallel=None,
 ):
     """Train; the arguments are those of `minidl.tasks.fit`."""
     epochs = check_integer("epochs", epochs, 0)
@@ -185,6 +192,17 @@ def run(
     if len(split) == 0:
         raise ValueError("there is nothing to train with: the training examples are empty")
 
+    recipe.parallel = parallel = choose(parallel)
+    if len(recipe.networks) > 1 and not parallel.several_networks:
+        raise ValueError(f"{parallel!r} trains one network, not {' and '.join(recipe.networks)}")
+    smallest = len(split) % batch_size or batch_size
+    if len(recipe.networks) > 1 and smallest < parallel.size:
+        raise ValueError(
+            f"the last batch of {smallest} examples cannot be shared by {parallel.size} processes: "
+            "choose another batch_size"
+        )
+    if checkpoint is not None and not parallel.whole:
+        raise ValueError(f"{parallel!r} has no process that could write a whole checkpoint")
     training = Training(recipe, epochs, -(-len(split) // batch_size))
     rates = {name: optimiser.lr for name, optimiser in recipe.optimisers.items()}
     layers.seed([seed, 1])  # what dropout draws from
@@ -199,33 +217,49 @@ def run(
 
     def save():
         nonlocal written
-        if checkpoint is not None:
+        if checkpoint is not None and parallel.rank == 0:
             files.write(checkpoint, *_state(training, settings))
             written = time.monotonic()
 
+    context = parallel.begin(
+        recipe.networks,
+        batches={
+            "batch_size": batch_size,
+            "inputs": f"{split.inputs.dtype} {split.inputs.shape}",
+            "targets": f"{split.targets.dtype} {split.targets.shape}",
+        },
+        settings={
+            "epochs": epochs,
+            "epoch": training.epoch,
+            "batch": training.batch,
+            "seed": seed,
+            "optimisers": f"{recipe.optimisers}",
+            **recipe.settings,
+        },
+    )
     for network in recipe.networks.values():
         network.train()
     bar = tqdm(
         total=training.epochs * training.batches,
         initial=training.epoch * training.batches + training.batch,
         unit="batch",
-        disable=not progress,
+        disable=not progress or parallel.rank > 0,
     )
     reason = _why_it_is_over(training, epochs, patience)
     try:
-        with bar, interruptions() as interrupted:
+        with context, bar, interruptions() as interrupted:
             while reason is None:
                 _one_epoch(training, split, batch_size, seed, schedule, rates, callbacks, bar, interrupted)
                 if training.batch:  # it stopped half way
-                    reason = "interrupted" if interrupted else "callback"
+                    reason = "interrupted" if parallel.any(interrupted, epoch_over=True) else "callback"
                     break
                 _remember_the_best(training, patience)
                 for callback in callbacks:
                     if callable(callback):
                         callback(training)
                 reason = _why_it_is_over(training, epochs, patience)
-                if reason is None and (interrupted or training.stop):
-                    reason = "interrupted" if interrupted else "callback"
+                if parallel.any(interrupted or training.stop, epoch_over=True) and reason is None:
+                    reason = "interrupted" if parallel.any(interrupted, epoch_over=True) else "callback"
                 if reason is not None or time.monotonic() - written > SECONDS:
                     save()
             if training.batch:
@@ -248,7 +282,8 @@ def _one_epoch(training, split, batch_size, seed, schedule, rates, callbacks, ba
     All that is random in a batch is drawn from numbers that start from (seed, epoch, batch), so that a
     training that is taken up in the middle goes on as it would have.
     """
-    recipe, epoch = training.recipe, training.epoch
+    recipe, epoch, parallel = training.recipe, training.epoch, training.recipe.parallel
+    parallel.start_epoch(recipe.networks, training.batches - training.batch)
     order = np.random.default_rng([seed, 2, epoch]).permutation(len(split))
     for batch in range(training.batch, training.batches):
         began = time.perf_counter()
@@ -258,7 +293,8 @@ def _one_epoch(training, split, batch_size, seed, schedule, rates, callbacks, ba
             for name, optimiser in recipe.optimisers.items():
                 optimiser.lr = rates[name] * factor
         generator = np.random.default_rng([seed, 3, epoch, batch])
-        training.latest = recipe.step(split.inputs[chosen], split.targets[chosen], generator)
+        step = partial(recipe.step, split.inputs[chosen], split.targets[chosen], generator)
+        training.latest = parallel.step(step, recipe.optimisers)
         for name, value in training.latest.items():
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -277,14 +313,21 @@ def _one_epoch(training, split, batch_size, seed, schedule, rates, callbacks, ba
             if hasattr(callback, "on_batch"):
                 callback.on_batch(training)
         training.seconds += time.perf_counter() - began
-        if (interrupted or training.stop) and training.batch < training.batches:
+        if parallel.any(interrupted or training.stop) and training.batch < training.batches:
             return
+    parallel.end_epoch(recipe.networks)
     row = {"epoch": epoch + 1, "lr": next(iter(recipe.optimisers.values())).lr}
     row |= {name: total / training.seen for name, total in training.sums.items()}
-    row |= recipe.watch() | {"seconds": training.seconds}
-    training.history.rows.append(row)
+    row |= {"seconds": training.seconds}
+    training.history.rows.append(parallel.from_first(lambda: _watched(row, recipe)))
     training.epoch, training.batch = epoch + 1, 0
     training.sums, training.seen, training.seconds = {}, 0, 0.0
+
+
+def _watched(row, recipe):
+    """Return a row with what is watched, its seconds last."""
+    seconds = row.pop("seconds")
+    return row | recipe.watch() | {"seconds": seconds}
 
 
 def _remember_the_best(training, patience):

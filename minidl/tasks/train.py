@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from minidl.graph import Tensor, no_grad
+from minidl.graph.distributed import choose
 from minidl.kernels.arguments import check_integer
 from minidl.layers import Layer
 from minidl.tasks.adversarial import fit_began, fit_gan
@@ -38,6 +39,7 @@ def fit(
     callbacks=(),
     progress=True,
     device="cpu",
+    parallel=None,
 ):
     """Train a model, in place.
 
@@ -87,6 +89,10 @@ def fit(
     progress : bool
         Whether to show a bar.
     device : {"cpu", "cuda"}
+    parallel : {None, "data", "downpour", "pipeline"}, or one of `minidl.graph.distributed`
+        How the processes that `mpiexec` has started share the work; by default there is one. All of them call
+        `fit` with the same arguments, and end with the same parameters. Rank 0 shows the bar, watches, and
+        writes the checkpoint; callbacks are called on every rank.
 
     Returns
     -------
@@ -100,6 +106,10 @@ def fit(
         If an argument is none of these, or the checkpoint is that of another training.
     FloatingPointError
         If the loss is no longer a number.
+    MpiUnavailable
+        If several processes are asked for and MPI is not installed.
+    Mismatch
+        If the processes have different models, batches or settings; both are in the message.
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a Layer, got {model!r}")
@@ -120,6 +130,9 @@ def fit(
         raise TypeError(f"validation must be a share, a Split or Examples, got {watched!r}")
     if metrics is None:
         metrics = {"accuracy": accuracy} if loss is cross_entropy else {}
+    parallel = choose(parallel)
+    if clip is not None and not parallel.whole:
+        raise ValueError(f"clip needs all gradients in one place, and {parallel!r} has no such place")
     recipe = Supervised(model, optimiser or Adam, loss, augment, clip, device, watched, name, metrics)
     return run(
         recipe,
@@ -132,6 +145,7 @@ def fit(
         patience=patience,
         callbacks=callbacks,
         progress=progress,
+        parallel=parallel,
     )
 
 
@@ -149,14 +163,13 @@ class Supervised(Recipe):
         """Forward, backward, and a step down."""
         if self.augment is not None:
             inputs = self.augment(inputs, generator)
-        loss = self.loss(self.model(Tensor(inputs, device=self._place(inputs))), targets)
         self.optimiser.zero_grad()
-        loss.backward()
+        inputs = Tensor(inputs, device=self._place(inputs))
+        value = self.parallel.gradients(self.model, self.loss, inputs, targets, self.optimiser.params)
         if self.clip is not None:
             clip_gradients(self.optimiser.params, self.clip)
-        value = loss.item()
         if math.isfinite(value):  # a step along a NaN would leave nothing to look at
-            self.optimiser.step()
+            self.parallel.descend(self.optimiser)
         return {"loss": value}
 
     def watch(self):

@@ -57,7 +57,8 @@ def draw(step: int, values=NUMBERS):
     title = (
         "before the first round"
         if not step
-        else f"round {step} of {2 * turn}: " + ("what comes is added" if step <= turn else "what comes replaces")
+        else f"round {step} of {2 * turn}: "
+        + ("what comes is added" if step <= turn else "what comes replaces")
     )
     label(axes, 0.2, 0.5, title, align="left", bold=True)
     for part in range(ranks):

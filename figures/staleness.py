@@ -1,4 +1,4 @@
-"""What old gradients do to a training: digits, learned with gradients that are late by a chosen number of steps."""
+"""What old gradients do to a training: digits, learned with gradients that are some steps late."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def train(staleness: int, rate: float, steps: int = STEPS, seed: int = 0):
     x, y = split.inputs.reshape(len(split), -1), split.targets
     generator = np.random.default_rng(seed)
     model = layers.Sequential(
-        layers.Dense(64, HIDDEN, generator=generator), layers.ReLU(), layers.Dense(HIDDEN, 10, generator=generator)
+        layers.Dense(64, HIDDEN, generator=generator),
+        layers.ReLU(),
+        layers.Dense(HIDDEN, 10, generator=generator),
     )
     params, losses = model.parameters(), np.full(steps, np.inf)
     old = collections.deque([[p.data.copy() for p in params]], staleness + 1)  # the last versions
@@ -71,8 +73,9 @@ def draw(staleness: int, rate: float, steps: int = STEPS):
     says = f"{ends[1]:.2f}" if np.isfinite(ends[1]) else "no longer a number"
     return describe(
         figure,
-        f"Digits, learning rate {rate:g}. Mean loss of the last 20 of {steps} steps: {ends[0]:.2f} with fresh "
-        f"gradients, {says} with gradients {staleness} steps late. Guessing costs 2.30, the dashed line.",
+        f"Digits, learning rate {rate:g}. Mean loss of the last 20 of {steps} steps: {ends[0]:.2f} with "
+        f"fresh gradients, {says} with gradients {staleness} steps late. Guessing costs 2.30, the dashed "
+        "line.",
     )
 
 

@@ -62,8 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
         const="mpi",
         choices=("mpi", "ring", "tree", "server"),
         metavar="HOW",
-        help="share every batch among the processes of `mpiexec -n 4 python -m minidl train …`; how gradients "
-        "are added up: mpi (the library's way, the default), ring, tree or server",
+        help="share every batch among the processes of `mpiexec -n 4 python -m minidl train …`; gradients "
+        "are added up by mpi (as the library does it, the default), ring, tree or server",
     )
     training.set_defaults(run=train)
     chosen = parser.parse_args(arguments)

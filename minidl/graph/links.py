@@ -6,40 +6,36 @@ from dataclasses import dataclass
 
 from minidl.graph.scaling import Link
 
-#: Bandwidths are one way, for one device inside a machine and for one machine or one device between machines.
-#: Published are bandwidths. Latencies are measured ones: kernel-bypass Ethernet 1.93 µs, link cited there;
-#: collectives on GPUs pay for the launch of a kernel besides, 7 to 14 µs, which the second group has in it.
+_NCCL = "NCCL's own estimate for a ring, https://github.com/NVIDIA/nccl/blob/master/src/graph/tuning.cc"
+_NVLINK, _NETWORK = 3.4e-6, 14e-6  # seconds a round of a ring takes there at least, protocol "Simple"
+
+#: Bandwidths are published peaks, one way: inside a machine for each device, between machines for each network
+#: card. Latencies are those that NCCL, the library that does this on GPUs, reckons with.
 LINKS = {
     "50 Gbit Ethernet": Link.of(
         "50 Gbit Ethernet",
-        20e-6,
+        _NETWORK,
         50e9 / 8,
-        "one per server of 8 GPUs: Goyal et al., arXiv:1706.02677, section 4.1",
+        f"one card per server of 8 GPUs: Goyal et al., arXiv:1706.02677, section 4; latency: {_NCCL}",
     ),
     "NVLink 1": Link.of(
         "NVLink 1",
-        10e-6,
+        _NVLINK,
         80e9,
-        "Tesla P100, 4 links of 20 GB/s each way: NVIDIA's GP100 whitepaper",
+        f"Tesla P100, 4 links of 20 GB/s each way: NVIDIA, Tesla P100 whitepaper WP-08019; latency: {_NCCL}",
     ),
     "NVLink 4": Link.of(
         "NVLink 4",
-        10e-6,
+        _NVLINK,
         450e9,
         "H100 and H200, 18 links, 900 GB/s both ways together: https://raw.githubusercontent.com/mlcommons/"
-        "inference_results_v4.1/main/closed/NVIDIA/systems/H200-SXM-141GBx8_TRT_MaxQ.json",
+        f"inference_results_v4.1/main/closed/NVIDIA/systems/H200-SXM-141GBx8_TRT_MaxQ.json; latency: {_NCCL}",
     ),
     "NDR InfiniBand": Link.of(
         "NDR InfiniBand",
-        10e-6,
+        _NETWORK,
         400e9 / 8,
-        "400 Gbit/s for each GPU: the same file of MLCommons",
-    ),
-    "40 Gbit Ethernet, kernel bypass": Link.of(
-        "40 Gbit Ethernet, kernel bypass",
-        1.93e-6,
-        37.23e9 / 8,
-        "measured with MPI: http://blogs.cisco.com/performance/mpi-over-40gb-ethernet/",
+        f"400 Gbit/s per card: the same file of MLCommons; latency: {_NCCL}",
     ),
 }
 

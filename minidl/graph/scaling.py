@@ -1,16 +1,16 @@
 """What the cost of many devices is: how long an all-reduce takes, and with it a step, on two or on thousands.
 
-The model is Hockney's (Parallel Computing 20, 1994): a message of m bytes takes α + β·m, its latency and its
-bytes over the bandwidth. An all-reduce is a list of rounds, each some messages at once; so
+The model is Hockney's (Parallel Computing 20, 1994): a message of m bytes takes α + β·m, its latency and
+its bytes over the bandwidth. An all-reduce is a list of rounds, each some messages at once; so
 
     ring     2 (p - 1) rounds of messages of n / p bytes      2 (p - 1) (α + β n / p)
     tree     2 ⌈log₂ p⌉ rounds of n bytes                     2 ⌈log₂ p⌉ (α + β n)
     server   2 (p - 1) messages of n bytes, one at a time     2 (p - 1) (α + β n)
 
-(R. Thakur et al., Int. J. High Performance Computing Applications 19, 2005). One line is not enough for a real
-machine: libraries send short messages in another way than long ones, and very long ones leave the caches. So a
-`Link` may have several lines, each for a range of sizes. And processes that share a machine share its cores:
-of k messages at once no more than `lanes` proceed at full speed.
+(R. Thakur et al., Int. J. High Performance Computing Applications 19, 2005). One line is not enough for a
+real machine: libraries send short messages in another way than long ones, and very long ones leave the
+caches. So a `Link` may have several lines, each for a range of sizes. And processes that share a machine share
+its cores: of k messages at once no more than `lanes` proceed at full speed.
 
 Then there is a limit that no network lifts. More devices at the same share each make a larger batch, and
 beyond some size a larger batch is hardly better than a smaller one (`steps_needed`).
@@ -113,7 +113,7 @@ def hierarchical_seconds(inside, outside, devices, size, node=8):
     return within + all_reduce_seconds(outside, "ring", -(-p // node), size)
 
 
-# ------------------------------------------------------------------------------------------- measuring, fitting
+# ----------------------------------------------------------------------------------------- measuring, fitting
 
 
 def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None, seconds=0.5):
@@ -133,7 +133,7 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
     -------
     list of dict
         On all ranks: "ranks", "algorithm", "bytes", and "seconds", the median over the rounds of the time
-        from a common start to the end on the last rank, and its "quartiles".
+        from the start of the last rank to the end of the last rank, and its "quartiles".
     """
     everyone, found = World(), []
     for count in ranks or (everyone.size,):
@@ -143,8 +143,8 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
             world = World(part)
             for algorithm, size in itertools.product(algorithms, sizes):
                 array = np.ones(check_integer("sizes", size, 4) // 4, np.float32)
-                times = _times(world, array, algorithm, repeat, seconds)
-                slowest = np.max(world.comm.allgather(times), axis=0)
+                times = np.array(world.comm.allgather(_times(world, array, algorithm, repeat, seconds)))
+                slowest = times[:, 1].max(axis=0) - times[:, 0].max(axis=0)
                 found.append(
                     {
                         "ranks": count,
@@ -159,21 +159,22 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
 
 
 def _times(world, array, algorithm, repeat, seconds):
-    times = []
+    """Return the times of all starts, and of all ends, by rank 0's clock."""
+    starts, ends, offset = [], [], world.clock_offset()
     for turn in range(repeat + 2):
         array[...] = 1  # sums of sums would overflow
         world.barrier()
         start = time.perf_counter()
         all_reduce(array, world, algorithm)
-        taken = time.perf_counter() - start
+        end = time.perf_counter()
         if turn >= 2:
-            times.append(taken)
+            starts.append(start - offset)
+            ends.append(end - offset)
         if turn == 1:
-            longest = max(world.comm.allgather(taken))
-            repeat = min(repeat, max(5, int(seconds / longest)))
-        if len(times) == repeat:
+            repeat = min(repeat, max(5, int(seconds / max(world.comm.allgather(end - start)))))
+        if len(ends) == repeat:
             break
-    return times
+    return starts, ends
 
 
 def fit(measured, lanes, pieces=3, name="measured here"):

@@ -1,9 +1,9 @@
 """Data parallelism: every rank has the whole network and a share of each batch, and all take the same step.
 
-The gradient of a batch's mean loss is the mean of its examples' gradients, so ranks that average their shares'
-gradients get that of the whole batch, and stay the same for ever. The last layer's gradients are ready first,
-while the way back goes on: they are sent in *buckets* as soon as one is full, so that most of the traffic is
-hidden behind arithmetic (S. Li et al., PyTorch Distributed, VLDB 2020, arXiv:2006.15704).
+The gradient of a batch's mean loss is the mean of its examples' gradients, so ranks that average those of
+their shares get that of the whole batch, and stay the same for ever. The last layer's gradients are ready
+first, while the way back goes on: they are sent in *buckets* as soon as one is full, so that most of the
+traffic is hidden behind arithmetic (S. Li et al., PyTorch Distributed, VLDB 2020, arXiv:2006.15704).
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ class DataParallel(Spread):
         before = [parameter.grad for parameter in params]
         for parameter in params:
             parameter.grad = None
-        exchanges = self._plans[key].summed(
-            self.world, loss, self._weight, self.all_reduce, self.overlap
-        )
+        exchanges = self._plans[key].summed(self.world, loss, self._weight, self.all_reduce, self.overlap)
         for exchange in exchanges:
             exchange.wait()
         self._plans[key].deliver()
@@ -119,7 +117,7 @@ class Buckets:
         self.sizes = [len(group) for group in groups]
 
     def summed(self, world, loss, weight, how, overlap):
-        """Go back from a loss and start to sum up the buckets, in order, as they fill; return the exchanges."""
+        """Go back from a loss; start to sum up the buckets, in order, as they fill; return the exchanges."""
         missing, exchanges = list(self.sizes), []
         for flat in self.flats:
             flat[...] = 0

@@ -24,9 +24,9 @@ class Downpour(Spread):
     ----------
     staleness : int, optional
         By how many steps every gradient shall be late: the gradient of step t is that at the parameters of
-        step t - `staleness` (or the first of the epoch), and steps are taken in order, so that a training can be
-        repeated; 0 is plain descent. By default gradients are used as they come, as in the paper, and are about
-        as late as there are other workers.
+        step t - `staleness` (or the first of the epoch), and steps are taken in order, so that a training can
+        be repeated; 0 is plain descent. By default gradients are used as they come, as in the paper, and are
+        about as late as there are other workers.
     world, threads : as for `Spread`
 
     Attributes
@@ -36,8 +36,8 @@ class Downpour(Spread):
 
     Notes
     -----
-    The workers exchange gradient for parameters at every step (the paper's n_push = n_fetch = 1), and an epoch
-    ends when all its gradients have been used.
+    The workers exchange gradient for parameters at every step (the paper's n_push = n_fetch = 1), and an
+    epoch ends when all its gradients have been used.
     """
 
     several_networks = False

@@ -142,5 +142,3 @@ def _why(folder, ranks, code, said):
         if killed and pid.exists() and pid.read_text() == killed[1]:
             return f"rank {rank} of {ranks} ended the job: {how[1] if how else f'exit code {code}'}."
     return f"the job of {ranks} ranks ended with exit code {code}.\n{said}"
-
-

@@ -74,7 +74,7 @@ class Alone:
         return value
 
     def any(self, flag, epoch_over=False):
-        """Whether any process wants something; False if they cannot ask each other before the epoch is over."""
+        """Whether any process wants something; False if they cannot ask before the epoch is over."""
         return bool(flag)
 
     def from_first(self, find):
@@ -171,5 +171,7 @@ def choose(parallel):
             raise ValueError(f"parallel must be one of {', '.join(ways)}, got {parallel!r}")
         return ways[parallel]()
     if not isinstance(parallel, Alone):
-        raise TypeError(f"parallel must be a name or a way to train, such as DataParallel(), got {parallel!r}")
+        raise TypeError(
+            f"parallel must be a name or a way to train, such as DataParallel(), got {parallel!r}"
+        )
     return parallel

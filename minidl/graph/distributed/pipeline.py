@@ -44,9 +44,7 @@ class Pipeline(Spread):
         self.micro_batches = check_integer("micro_batches", micro_batches, 1)
         super().__init__(world, threads)
         self.cuts = None if cuts is None else [check_integer("cuts", cut, 1) for cut in cuts]
-        if self.cuts is not None and (
-            len(self.cuts) != self.size - 1 or self.cuts != sorted(set(self.cuts))
-        ):
+        if self.cuts is not None and (len(self.cuts) != self.size - 1 or self.cuts != sorted(set(self.cuts))):
             raise ValueError(f"cuts must be {self.size - 1} rising positions, got {cuts!r}")
 
     def __repr__(self):
@@ -71,7 +69,7 @@ class Pipeline(Spread):
         return [found[a:b] for a, b in itertools.pairwise([0, *cuts, len(found)])]
 
     def gradients(self, model, loss, inputs, targets, params):
-        """Send the micro-batches through and back; every rank is left with the gradients of its own layers."""
+        """Send the micro-batches through and back; every rank has the gradients of its own layers."""
         mine = self.stages(model)[self.rank]
         first, last = self.rank == 0, self.rank == self.size - 1
         data = inputs.data if isinstance(inputs, Tensor) else np.asarray(inputs)

@@ -112,10 +112,7 @@ def shares(spans):
 
 def to_rows(spans):
     """Return spans as lists that JSON can hold, times in microseconds."""
-    return [
-        [s.rank, s.kind, s.name, round(s.start * 1e6, 1), round(s.stop * 1e6, 1)]
-        for s in spans
-    ]
+    return [[s.rank, s.kind, s.name, round(s.start * 1e6, 1), round(s.stop * 1e6, 1)] for s in spans]
 
 
 def from_rows(rows):

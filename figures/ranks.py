@@ -1,0 +1,212 @@
+"""Runs on several processes as the book shows them: live where MPI is installed, otherwise as recorded.
+
+    run = live_or_recorded("data parallel")
+    run["source"]                              # "live: 2 ranks …", or why not, and where it was recorded
+    gantt.draw(run["spans"], start=…, stop=…)  # figures/gantt.py
+
+`python -m figures.ranks` records all runs anew, into figures/records/ranks.json.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from functools import partial
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+
+from minidl import layers
+from minidl.graph import scaling
+from minidl.graph.distributed import (
+    DataParallel,
+    Downpour,
+    JobFailed,
+    MpiUnavailable,
+    Pipeline,
+    World,
+    available,
+    merged,
+    run,
+)
+from minidl.graph.distributed.timeline import from_rows, to_rows
+from minidl.instruments.stopwatch import provenance
+from minidl.kernels.arguments import check_integer
+from minidl.tasks import SGD, fit
+from minidl.tasks.data import Examples
+
+RECORD = "ranks.json"
+SIZES = (784, 512, 256, 10)  # the discriminator's, with ten classes in place of one verdict
+BATCH, STEPS = 256, 6
+
+
+def network():
+    """Return a dense network of the size of the book's discriminator, the same on every rank."""
+    layers.seed(0)
+    parts = []
+    for inputs, outputs in itertools.pairwise(SIZES):
+        parts += [layers.Dense(inputs, outputs), layers.ReLU()]
+    return layers.Sequential(*parts[:-1])
+
+
+def traced_training(way, steps=STEPS):
+    """Train for some steps on every rank, and return what this rank did: (spans, loss of each epoch).
+
+    Parameters
+    ----------
+    way : callable
+        way(world=…) → a way to train, such as `DataParallel`.
+    steps : int
+        After two to warm up.
+    """
+    random = np.random.default_rng(0)
+    examples = Examples(
+        random.normal(size=(BATCH, SIZES[0])).astype(np.float32), random.integers(0, SIZES[-1], BATCH)
+    )
+    model, world = network(), World()
+    train = partial(
+        fit, model, examples, batch_size=BATCH, optimiser=lambda p: SGD(p, lr=0.1), progress=False
+    )
+    train(epochs=2, parallel=way(world=world))
+    repeated = Examples(np.tile(examples.inputs, (steps, 1)), np.tile(examples.targets, steps))
+    with world.record() as timeline, timeline.span("compute", "the rest"):
+        fit(model, repeated, 1, batch_size=BATCH, optimiser=lambda p: SGD(p, lr=0.1), progress=False,
+            parallel=way(world=world))  # fmt: skip
+    return timeline.spans
+
+
+#: Name → (how many ranks, what each does): what the page can show.
+RUNS = {
+    "data parallel": (2, partial(DataParallel, "ring", bucket=1 << 18)),
+    "data parallel, no overlap": (2, partial(DataParallel, "ring", bucket=1 << 18, overlap=False)),
+    "downpour": (3, partial(Downpour)),
+    "pipeline, 1 part": (2, partial(Pipeline, 1)),
+    "pipeline, 4 parts": (2, partial(Pipeline, 4)),
+}
+
+
+def live(name):
+    """Start the processes of one of `RUNS`, and return {"spans", "ranks", "source"}.
+
+    Raises
+    ------
+    MpiUnavailable, JobFailed
+    """
+    ranks, way = _known(name)
+    spans = merged(run(traced_training, ranks, way, timeout=60))
+    return {"spans": spans, "ranks": ranks, "source": f"live: {ranks} ranks on this machine"}
+
+
+def recorded(name):
+    """Return the same from the record that the book brings along."""
+    _known(name)
+    record = record_of_all()
+    one, about = record["runs"][name], record["about"]
+    source = (
+        f"recorded: {one['ranks']} ranks on {about['devices']['cpu']}, {about['cores']} cores, "
+        f"{about['date']}, MPICH {about['versions']['mpich']}"
+    )
+    return {"spans": from_rows(one["spans"]), "ranks": one["ranks"], "source": source}
+
+
+def live_or_recorded(name):
+    """Return a live run where MPI is installed; else, or if it fails, the recorded one, which says why."""
+    _known(name)
+    try:
+        return live(name)
+    except (MpiUnavailable, JobFailed) as error:
+        found = recorded(name)
+        why = "MPI is not installed here" if not available() else str(error).splitlines()[0]
+        return {**found, "source": f"{found['source']} ({why})"}
+
+
+def _known(name):
+    if name not in RUNS:
+        raise ValueError(f"name must be one of {', '.join(RUNS)}, got {name!r}")
+    return RUNS[name]
+
+
+def record_of_all():
+    """Return the whole record: "about", "runs", "all-reduce" (rows of `scaling.measure`), "throughput"."""
+    text = resources.files("figures").joinpath("records", RECORD).read_text("utf-8")
+    return json.loads(text)
+
+
+# ------------------------------------------------------------------------------------------ making the record
+
+
+def throughput(way=None, batch=BATCH, steps=40, repeat=5):
+    """Return images per second that the book's dense GAN learns from, median over `repeat` trainings.
+
+    Parameters
+    ----------
+    way : callable, optional
+        As for `traced_training`; by default one process.
+    batch : int
+        Examples in a step, of all ranks together.
+    """
+    from minidl.hardware.threads import use_threads
+    from minidl.tasks import fit_gan
+
+    check_integer("batch", batch, 1)
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(batch * steps, 784)).astype(np.float32)
+    examples, found = Examples(images, np.zeros(len(images), np.int64)), []
+    world = way and World()
+    for turn in range(repeat + 1):
+        gan = dense_gan()
+        if world:
+            world.barrier()
+        start = time.perf_counter()
+        with use_threads(1):
+            fit_gan(gan, examples[: batch * (steps if turn else 2)], 1, batch_size=batch, progress=False,
+                    parallel=way and way(world=world))  # fmt: skip
+        if turn:
+            found.append(batch * steps / (time.perf_counter() - start))
+    return float(np.median(found))
+
+
+class dense_gan:
+    """The book's GAN on 28 by 28 images: noise 100 → 256 → 512 → 784, and 784 → 512 → 256 → 1."""
+
+    latent = 100
+
+    def __init__(self):
+        layers.seed(0)
+        dense, relu = layers.Dense, layers.LeakyReLU
+        self.generator = layers.Sequential(
+            dense(100, 256), relu(0.2), dense(256, 512), relu(0.2), dense(512, 784), layers.Tanh()
+        )
+        self.discriminator = layers.Sequential(
+            dense(784, 512), relu(0.2), dense(512, 256), relu(0.2), dense(256, 1)
+        )
+
+
+def make():
+    """Run everything here and return the record, which JSON can hold."""
+    about = provenance()
+    about["method"] = "ranks of MPICH on one machine, one thread each; times from time.perf_counter"
+    for package in ("mpi4py", "mpich"):
+        about["versions"][package] = metadata.version(package)
+    sizes = [1 << power for power in range(10, 25)]
+    runs = {}
+    for name, (ranks, _) in RUNS.items():
+        runs[name] = {"ranks": ranks, "spans": to_rows(live(name)["spans"])}
+    rows = []
+    for ranks in (2, 3, 4):
+        rows += run(scaling.measure, ranks, sizes, repeat=40, seconds=0.3, timeout=100)[0]
+    images = {
+        str(ranks): run(throughput, ranks, DataParallel if ranks > 1 else None, batch * ranks, timeout=120)[0]
+        for batch in (128,)
+        for ranks in (1, 2)
+    }
+    return {"about": about, "runs": runs, "all-reduce": rows, "throughput": images}
+
+
+if __name__ == "__main__":
+    file = Path(__file__).parent / "records" / RECORD
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(make(), separators=(",", ":"), ensure_ascii=False) + "\n", "utf-8")
+    print(file)

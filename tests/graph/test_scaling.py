@@ -1,0 +1,117 @@
+"""The cost model: its rounds are those the algorithms make, its formulas the textbook's, its fits find the truth."""
+
+import math
+
+import numpy as np
+import pytest
+
+from figures import ranks as runs
+from minidl.graph import scaling
+from minidl.graph.distributed import ring_steps
+from minidl.graph.links import LINKS, PUBLISHED, RESNET50
+from minidl.graph.scaling import Link
+
+SLOW = Link.of("slow", 1e-4, 1e6)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 4, 8, 100, 4096])
+@pytest.mark.parametrize("n", [0, 1e3, 1e8])
+class TestFormulas:
+    def test_ring(self, p, n):
+        expected = 2 * (p - 1) * (1e-4 + n / p / 1e6)
+        assert scaling.all_reduce_seconds(SLOW, "ring", p, n) == pytest.approx(expected)
+
+    def test_tree(self, p, n):
+        expected = 2 * math.ceil(math.log2(p)) * (1e-4 + n / 1e6)
+        assert scaling.all_reduce_seconds(SLOW, "tree", p, n) == pytest.approx(expected)
+
+    def test_server(self, p, n):
+        expected = 2 * (p - 1) * (1e-4 + n / 1e6)
+        assert scaling.all_reduce_seconds(SLOW, "server", p, n) == pytest.approx(expected)
+
+
+class TestModel:
+    @pytest.mark.parametrize("p", [2, 3, 7])
+    def test_the_rounds_are_the_ring_s(self, p):
+        ((count, at_once, each),) = scaling.rounds("ring", p, 700.0)
+        assert count == len(list(ring_steps(0, p))) and at_once == p and each == 700 / p
+
+    def test_the_best_depends_on_the_size(self):
+        """Few bytes: fewest rounds. Many: least traffic."""
+        small, large = ({a: scaling.all_reduce_seconds(SLOW, a, 64, n) for a in ("ring", "tree", "server")}
+                        for n in (10, 1e8))  # fmt: skip
+        assert min(small, key=small.get) == "tree"
+        assert min(large, key=large.get) == "ring"
+        assert max(large, key=large.get) == "server"
+
+    def test_ring_traffic_hardly_grows_with_the_devices(self):
+        network = Link.of("no latency", 0.0, 1e9)
+        times = [scaling.all_reduce_seconds(network, "ring", p, 1e9) for p in (2, 10, 1000)]
+        assert times == pytest.approx([1.0, 1.8, 1.998])
+
+    def test_shared_cores_slow_it_down(self):
+        shared = Link("shared", SLOW.lines, lanes=2)
+        for p, factor in ((2, 1), (3, 1.5), (4, 2)):
+            assert scaling.all_reduce_seconds(shared, "ring", p, 1e6) == pytest.approx(
+                factor * scaling.all_reduce_seconds(SLOW, "ring", p, 1e6)
+            )
+
+    def test_bad_arguments(self):
+        for call, message in (
+            (lambda: scaling.rounds("star", 2, 1), "algorithm must be one of ring, tree, server, got 'star'"),
+            (lambda: scaling.rounds("ring", 0, 1), "devices must be at least 1, got 0"),
+            (lambda: scaling.rounds("ring", 2, -1), "size must be at least 0 bytes, got -1"),
+            (lambda: Link.of("x", 0, 0), "bandwidth above 0"),
+            (lambda: scaling.step(1, 1, 2), "overlap must be from 0 to 1, got 2"),
+            (lambda: scaling.steps_needed(0, 1), "must be above 0"),
+            (lambda: scaling.fit([], 2), "got none"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                call()
+
+
+class TestFit:
+    def test_finds_the_lines_it_was_made_from(self):
+        truth = Link("truth", ((5000, 3e-6, 1e-9), (math.inf, 9e-6, 2e-10)), lanes=2)
+        rows = [
+            {"ranks": p, "algorithm": a, "bytes": n, "seconds": scaling.all_reduce_seconds(truth, a, p, n)}
+            for p in (2, 3) for a in ("ring", "tree", "server") for n in np.geomspace(1e3, 1e7, 15)
+        ]  # fmt: skip
+        link = scaling.fit(rows, lanes=2)
+        for n in (2e3, 1e5, 1e7):
+            assert link.seconds(n) == pytest.approx(truth.seconds(n), rel=1e-3)
+
+    def test_recorded_ranks_two_and_three_predict_four(self):
+        """The record is of one run on one machine; the model has not seen its four ranks."""
+        rows = [row for row in runs.record_of_all()["all-reduce"] if row["algorithm"] == "ring"]
+        link = scaling.fit([row for row in rows if row["ranks"] < 4], lanes=2)
+        errors = [row["error"] for row in scaling.compare(link, rows) if row["ranks"] == 4]
+        assert len(errors) == 15 and max(map(abs, errors)) < 0.3
+
+
+class TestLimits:
+    def test_goyal_s_ninety_percent_lies_between_nothing_and_everything_hidden(self):
+        from figures.scaling_out import relative_efficiency
+
+        published = PUBLISHED[0].efficiency[1]
+        least, most = (relative_efficiency(256, RESNET50["bytes"], overlap) for overlap in (0, 1))
+        assert least < published < most
+
+    def test_efficiency(self):
+        assert scaling.step(3.0, 1.0).efficiency == pytest.approx(0.75)
+        assert scaling.step(3.0, 1.0, overlap=1.0).efficiency == 1
+        assert scaling.step(3.0, 4.0, overlap=1.0).seconds == pytest.approx(5)  # of 4, 2 are hidden
+
+    def test_steps_at_the_critical_size_are_twice_the_least(self):
+        assert scaling.steps_needed(1000, 1000) == 2
+        assert scaling.speed_up(1, 32, 1000) == 1
+        assert scaling.speed_up(10**9, 32, 1000) == pytest.approx(1 + 1000 / 32, rel=1e-4)
+
+    def test_what_limits(self):
+        assert scaling.limit(2, 32, 1e6, 0.99) == "nothing"
+        assert scaling.limit(10, 32, 1e9, 0.5) == "bandwidth"
+        assert scaling.limit(10_000, 32, 1000, 0.9) == "batch size"
+
+    def test_every_number_has_a_source(self):
+        assert all("arXiv" in link.source or "NVIDIA" in link.source for link in LINKS.values())
+        assert all(one.source.startswith("https://") for one in PUBLISHED)

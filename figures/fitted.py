@@ -37,7 +37,8 @@ def draw(measured, link, algorithm: str = "ring"):
     words = ", ".join(f"{ranks} ranks {error:.0%}" for ranks, error in worst.items())
     return describe(
         figure,
-        f"All-reduce by {algorithm}, time against size: points measured, lines from the model. Largest error: {words}.",
+        f"All-reduce by {algorithm}, time against size: points measured, lines from the model. "
+        f"Largest error: {words}.",
     )
 
 

@@ -72,8 +72,8 @@ def draw(devices: int, megabytes: float, critical: float = IMAGENET_CRITICAL):
     )
     return describe(
         figure,
-        f"{devices:,} devices, {megabytes:g} MB of gradients, {share} examples each. Efficiency against 8 devices "
-        f"{low[at]:.0%} if no traffic is hidden, {high[at]:.0%} if all can be. The batch of "
+        f"{devices:,} devices, {megabytes:g} MB of gradients, {share} examples each. Efficiency against 8 "
+        f"devices {low[at]:.0%} if no traffic is hidden, {high[at]:.0%} if all can be. The batch of "
         f"{devices * share:,} makes the training {of_batch[at]:.3g} times as fast as 8 devices do, of "
         f"{perfect[at]:g}; with the traffic, {both[at]:.3g}. The limit: {what}.",
     )

@@ -9,8 +9,8 @@ from minidl.graph.scaling import Link
 _NCCL = "NCCL's own estimate for a ring, https://github.com/NVIDIA/nccl/blob/master/src/graph/tuning.cc"
 _NVLINK, _NETWORK = 3.4e-6, 14e-6  # seconds a round of a ring takes there at least, protocol "Simple"
 
-#: Bandwidths are published peaks, one way: inside a machine for each device, between machines for each network
-#: card. Latencies are those that NCCL, the library that does this on GPUs, reckons with.
+#: Bandwidths are published peaks, one way: inside a machine for each device, between machines for each
+#: network card. Latencies are those that NCCL, the library that does this on GPUs, reckons with.
 LINKS = {
     "50 Gbit Ethernet": Link.of(
         "50 Gbit Ethernet",

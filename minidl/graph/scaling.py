@@ -9,8 +9,8 @@ its bytes over the bandwidth. An all-reduce is a list of rounds, each some messa
 
 (R. Thakur et al., Int. J. High Performance Computing Applications 19, 2005). One line is not enough for a
 real machine: libraries send short messages in another way than long ones, and very long ones leave the
-caches. So a `Link` may have several lines, each for a range of sizes. And processes that share a machine share
-its cores: of k messages at once no more than `lanes` proceed at full speed.
+caches. So a `Link` may have several lines, each for a range of sizes. And processes that share a machine
+share its cores: of k messages at once no more than `lanes` proceed at full speed.
 
 Then there is a limit that no network lifts. More devices at the same share each make a larger batch, and
 beyond some size a larger batch is hardly better than a smaller one (`steps_needed`).

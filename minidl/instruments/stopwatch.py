@@ -243,7 +243,8 @@ def recorded(ladder: str) -> list[Timings]:
     """Return the measurements of a ladder that the book brings along, from `figures/records`."""
     folder = resources.files("figures").joinpath("records")
     files = [file for file in folder.iterdir() if file.name.endswith(".json")] if folder.is_dir() else []
-    comparisons = [content for file in files for content in json.loads(file.read_text("utf-8"))]
+    contents = [json.loads(file.read_text("utf-8")) for file in files]
+    comparisons = [one for content in contents if isinstance(content, list) for one in content]
     return [Timings.from_json(json.dumps(content)) for content in comparisons if content["ladder"] == ladder]
 
 

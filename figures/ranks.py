@@ -32,9 +32,10 @@ from minidl.graph.distributed import (
     run,
 )
 from minidl.graph.distributed.timeline import from_rows, to_rows
+from minidl.hardware.threads import use_threads
 from minidl.instruments.stopwatch import provenance
 from minidl.kernels.arguments import check_integer
-from minidl.tasks import SGD, fit
+from minidl.tasks import SGD, fit, fit_gan
 from minidl.tasks.data import Examples
 
 RECORD = "ranks.json"
@@ -137,35 +138,59 @@ def record_of_all():
 # ------------------------------------------------------------------------------------------ making the record
 
 
-def throughput(way=None, batch=BATCH, steps=40, repeat=5):
-    """Return images per second that the book's dense GAN learns from, median over `repeat` trainings.
+def throughput(way, batch=BATCH, steps=25, repeat=5):
+    """Measure how many images a second the book's dense GAN learns from, alone and on all ranks, in turns.
+
+    Called on every rank. A round is a training on rank 0 alone, one thread, while the others rest; then one
+    on all ranks with the same batch, and one in which every rank has as many examples as rank 0 had alone.
 
     Parameters
     ----------
-    way : callable, optional
-        As for `traced_training`; by default one process.
+    way : callable
+        As for `traced_training`.
     batch : int
-        Examples in a step, of all ranks together.
-    """
-    from minidl.hardware.threads import use_threads
-    from minidl.tasks import fit_gan
+        Examples in a step of rank 0 alone.
+    steps, repeat : int
+        Steps of a training; rounds, after one to warm up.
 
+    Returns
+    -------
+    dict of str to float
+        Medians: "alone", images a second; "same batch" and "same share", how many times as many in the same
+        round.
+    """
     check_integer("batch", batch, 1)
-    random = np.random.default_rng(0)
-    images = random.uniform(size=(batch * steps, 784)).astype(np.float32)
-    examples, found = Examples(images, np.zeros(len(images), np.int64)), []
-    world = way and World()
-    for turn in range(repeat + 1):
-        gan = dense_gan()
-        if world:
-            world.barrier()
+    world, random = World(), np.random.default_rng(0)
+    images = random.uniform(size=(batch * world.size * steps, 784)).astype(np.float32)
+    examples, rows = Examples(images, np.zeros(len(images), np.int64)), []
+
+    def train(size, parallel):
         start = time.perf_counter()
+        fit_gan(dense_gan(), examples[: size * steps], 1, batch_size=size, progress=False, parallel=parallel)
+        return size * steps / (time.perf_counter() - start)
+
+    for turn in range(repeat + 1):
+        row = []
         with use_threads(1):
-            fit_gan(gan, examples[: batch * (steps if turn else 2)], 1, batch_size=batch, progress=False,
-                    parallel=way and way(world=world))  # fmt: skip
+            world.barrier()
+            if world.rank == 0:
+                row.append(train(batch, None))
+            for size in (batch, batch * world.size):
+                world.barrier()
+                row.append(train(size, way(world=world)))
         if turn:
-            found.append(batch * steps / (time.perf_counter() - start))
-    return float(np.median(found))
+            rows.append(row)
+    if world.rank:
+        return None
+    rates = np.array(rows)
+    ratios = np.median(rates[:, 1:] / rates[:, :1], axis=0)
+    return {
+        "ranks": world.size,
+        "batch": batch,
+        "alone": float(np.median(rates[:, 0])),
+        "same batch": float(ratios[0]),
+        "same share": float(ratios[1]),
+    }
 
 
 class dense_gan:
@@ -197,12 +222,10 @@ def make():
     rows = []
     for ranks in (2, 3, 4):
         rows += run(scaling.measure, ranks, sizes, repeat=40, seconds=0.3, timeout=100)[0]
-    images = {
-        str(ranks): run(throughput, ranks, DataParallel if ranks > 1 else None, batch * ranks, timeout=120)[0]
-        for batch in (128,)
-        for ranks in (1, 2)
-    }
-    return {"about": about, "runs": runs, "all-reduce": rows, "throughput": images}
+    rates = [
+        run(throughput, 2, partial(DataParallel, "ring"), batch, timeout=120)[0] for batch in (64, 128, 256)
+    ]
+    return {"about": about, "runs": runs, "all-reduce": rows, "throughput": rates}
 
 
 if __name__ == "__main__":

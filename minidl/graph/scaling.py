@@ -177,7 +177,7 @@ def _times(world, array, algorithm, repeat, seconds):
     return starts, ends
 
 
-def fit(measured, lanes, pieces=3, name="measured here"):
+def fit(measured, lanes, pieces=2, name="measured here"):
     """Return the `Link` whose times come closest to measured ones.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The cost model: its rounds are those the algorithms make, its formulas the textbook's, its fits find the truth."""
+"""The cost model: rounds as the algorithms make them, the textbook's formulas, fits that find the truth."""
 
 import math
 
@@ -91,7 +91,7 @@ class TestFit:
 
 class TestLimits:
     def test_goyal_s_ninety_percent_lies_between_nothing_and_everything_hidden(self):
-        from figures.scaling_out import relative_efficiency
+        from figures.many_devices import relative_efficiency
 
         published = PUBLISHED[0].efficiency[1]
         least, most = (relative_efficiency(256, RESNET50["bytes"], overlap) for overlap in (0, 1))

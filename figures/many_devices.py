@@ -12,11 +12,12 @@ DEVICES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
 def step(devices: int, size: float, overlap: float, inside="NVLink 1", outside="50 Gbit Ethernet"):
-    """Return the `scaling.Step` of Goyal's ResNet-50 on `devices` GPUs, its gradients `size` bytes.
+    """Return the `scaling.Step` of Goyal's training on `devices` GPUs, with gradients of `size` bytes.
 
-    A larger model is taken to compute longer in proportion: as many operations for each of its weights.
+    The arithmetic is that of ResNet-50 whatever the size: a model with more weights for the same arithmetic,
+    as those with large dense layers are, has more to send in the same time.
     """
-    compute = 1.5 * RESNET50["back"] * size / RESNET50["bytes"]  # forward is half of the way back
+    compute = 1.5 * RESNET50["back"]  # the way forward takes half of the way back
     traffic = scaling.hierarchical_seconds(LINKS[inside], LINKS[outside], devices, size, RESNET50["node"])
     return scaling.step(compute, traffic, overlap)
 

@@ -1,0 +1,140 @@
+"""The drawings of many processes compute what they show, and every frame of them can be read."""
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from figures import fitted, gantt, many_devices, ranks, ring, staleness
+from minidl.graph import distributed, scaling
+from minidl.graph.distributed import shares
+from minidl.instruments.style import to_svg
+
+RECORD = ranks.record_of_all()
+ROWS = RECORD["all-reduce"]
+
+#: Name → the frames of one widget, as the page may show them.
+FRAMES = {
+    "ring": [ring.draw(step) for step in range(7)],
+    "staleness": [staleness.draw(late, rate, 40) for rate in (0.1, 1.0) for late in (0, 7)],
+    "many_devices": [many_devices.draw(p, size) for size in (10, 100, 1000) for p in (8, 256, 8192)],
+}
+SINGLE = {
+    **{f"gantt {name}": gantt.draw(ranks.recorded(name)["spans"], name) for name in ranks.RUNS},
+    "fitted": fitted.draw(ROWS, scaling.fit([row for row in ROWS if row["ranks"] < 4], lanes=2)),
+}
+EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
+EVERY += [pytest.param(figure, id=name) for name, figure in SINGLE.items()]
+
+
+@pytest.mark.parametrize("figure", EVERY)
+class TestEveryFrame:
+    def test_says_in_words_what_it_shows(self, figure):
+        assert len(figure.get_label()) > 20
+
+    def test_can_be_read_on_a_phone(self, figure):
+        """A page 390 pixels wide leaves 340 for a drawing."""
+        scale = 340 / (figure.get_figwidth() * 72)
+        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(sizes) >= 6.5
+
+    def test_uses_the_palette_only(self, figure):
+        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
+        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_of_one_widget_have_one_size_and_differ(name):
+    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
+    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+
+
+class TestRing:
+    @pytest.mark.parametrize("size", [2, 3, 5])
+    def test_ends_with_the_sum_everywhere(self, size):
+        values = np.random.default_rng(size).integers(0, 100, (size, size))
+        states = ring.states(values)
+        assert len(states) == 2 * (size - 1) + 1
+        np.testing.assert_array_equal(states[-1][0], np.tile(values.sum(axis=0), (size, 1)))
+
+    def test_half_way_every_rank_has_one_whole_sum(self):
+        held, _ = ring.states(ring.NUMBERS)[3]
+        whole = held == np.sum(ring.NUMBERS, axis=0)
+        assert whole.sum(axis=1).tolist() == [1, 1, 1, 1]
+
+    def test_one_rank_is_no_ring(self):
+        with pytest.raises(ValueError, match="as many numbers for each rank"):
+            ring.states([[1]])
+
+
+class TestStaleness:
+    def test_none_is_plain_descent(self):
+        from minidl import layers
+        from minidl.graph import Tensor, cross_entropy
+        from minidl.tasks import SGD
+        from minidl.tasks.data import digits
+
+        split, generator = digits().train, np.random.default_rng(0)
+        dense = layers.Dense
+        model = layers.Sequential(
+            dense(64, staleness.HIDDEN, generator=generator),
+            layers.ReLU(),
+            dense(staleness.HIDDEN, 10, generator=generator),
+        )
+        optimiser, losses = SGD(model.parameters(), lr=0.5), []
+        for _ in range(10):
+            chosen = generator.integers(0, len(split), staleness.BATCH)
+            x = Tensor(split.inputs[chosen].reshape(len(chosen), -1))
+            loss = cross_entropy(model(x), split.targets[chosen])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        np.testing.assert_allclose(staleness.train(0, 0.5, 10), losses, rtol=1e-4)
+
+    def test_old_gradients_cost(self):
+        fresh, late = (staleness.train(age, 1.0, 60)[-20:].mean() for age in (0, 15))
+        assert late > 1.5 * fresh
+
+    def test_negative_age(self):
+        with pytest.raises(ValueError, match="staleness must be at least 0"):
+            staleness.train(-1, 0.1)
+
+
+class TestRanks:
+    @pytest.mark.parametrize("name", ranks.RUNS)
+    def test_the_record_has_every_run(self, name):
+        found = ranks.recorded(name)
+        assert found["source"].startswith("recorded: ")
+        assert {span.rank for span in found["spans"]} == set(range(found["ranks"]))
+        for share in shares(found["spans"]).values():
+            assert sum(share.values()) == pytest.approx(1, abs=0.02)  # no moment is missing or counted twice
+
+    def test_without_mpi_the_record_is_shown_and_says_why(self, monkeypatch):
+        monkeypatch.setattr(distributed.launch, "find_spec", lambda name: None)
+        found = ranks.live_or_recorded("pipeline, 4 parts")
+        assert "MPI is not installed here" in found["source"] and found["source"].startswith("recorded")
+        assert found["spans"] == ranks.recorded("pipeline, 4 parts")["spans"]
+
+    @pytest.mark.skipif(not distributed.available(), reason="MPI is not installed (pip install mpi4py mpich)")
+    def test_a_live_run(self):
+        found = ranks.live_or_recorded("data parallel")
+        assert found["source"] == "live: 2 ranks on this machine"
+        assert {span.kind for span in found["spans"]} == {"compute", "send", "wait", "transfer"}
+
+    def test_unknown(self):
+        with pytest.raises(ValueError, match="name must be one of data parallel"):
+            ranks.live_or_recorded("party")
+
+    def test_where_it_was_recorded(self):
+        about = RECORD["about"]
+        assert about["date"] and about["devices"]["cpu"] and about["versions"]["mpich"]
+
+
+def test_a_window_of_a_timeline():
+    spans = ranks.recorded("data parallel")["spans"]
+    part = gantt.draw(spans, start=0.0, stop=0.01)
+    assert "10.0 ms" in part.get_label()
+    with pytest.raises(ValueError, match="stop must be after start"):
+        gantt.draw(spans, start=1.0, stop=0.5)

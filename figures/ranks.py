@@ -143,6 +143,8 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
 
     Called on every rank. A round is a training on rank 0 alone, one thread, while the others rest; then one
     on all ranks with the same batch, and one in which every rank has as many examples as rank 0 had alone.
+    Last, all ranks train at once and by themselves: cores share caches, memory and more, so this is the most
+    there is.
 
     Parameters
     ----------
@@ -156,8 +158,8 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
     Returns
     -------
     dict of str to float
-        Medians: "alone", images a second; "same batch" and "same share", how many times as many in the same
-        round.
+        Medians: "alone", images a second; "same batch", "same share" and "apart", how many times as many in
+        the same round.
     """
     check_integer("batch", batch, 1)
     world, random = World(), np.random.default_rng(0)
@@ -178,6 +180,8 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
             for size in (batch, batch * world.size):
                 world.barrier()
                 row.append(train(size, way(world=world)))
+            world.barrier()
+            row.append(world.sum(train(batch, None))[0])
         if turn:
             rows.append(row)
     if world.rank:
@@ -190,6 +194,7 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
         "alone": float(np.median(rates[:, 0])),
         "same batch": float(ratios[0]),
         "same share": float(ratios[1]),
+        "apart": float(ratios[2]),
     }
 
 

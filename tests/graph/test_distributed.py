@@ -35,7 +35,7 @@ needs_mpi = pytest.mark.skipif(not available(), reason="MPI is not installed (pi
 @pytest.fixture(scope="module")
 def four():
     """Everything that is asked of four ranks, and of two and three of them, done in one job."""
-    return run(ranks.everything, 4, timeout=100)
+    return run(ranks.everything, 4, timeout=300)  # some 15 s on two idle cores
 
 
 @pytest.fixture(scope="module")

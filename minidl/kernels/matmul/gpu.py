@@ -301,7 +301,7 @@ def matmul_cuda(a, b, out=None, machine=GPU, rung="vector"):
     batch = shape[:-2]
     for x, y, c in zip(matrices(left, batch), matrices(right, batch), matrices(result, batch), strict=True):
         fitting = (
-            rung if rung != "vector" or (_has_aligned_rows(x) and _has_aligned_rows(y)) else "register 2d"
+            rung if rung != "vector" or (has_aligned_rows(x) and has_aligned_rows(y)) else "register 2d"
         )
         kernel, threads, _ = KERNELS[fitting]
         machine.launch(kernel, grid, threads, x, y, c)
@@ -321,7 +321,7 @@ def _grid(rung, m, n):
     return x, y
 
 
-def _has_aligned_rows(matrix):
+def has_aligned_rows(matrix):
     """Whether every row is contiguous and begins at a multiple of four elements (and of 16 bytes)."""
     interface = getattr(matrix, "__cuda_array_interface__", None) or matrix.__array_interface__
     return interface.get("strides") is None and interface["data"][0] % 16 == 0 and matrix.shape[1] % 4 == 0

@@ -556,7 +556,12 @@ def _add_to(total, gradient):
 
 
 def _own(gradient, g):
-    """Return a gradient that nobody else holds: a copy, if it is the one that came in or a view of it."""
+    """Return a gradient that nobody else holds: a copy, if it is the one that came in or a view of it.
+
+    Arrays in GPU memory are never added to in place, so that they may be shared.
+    """
+    if _gpu_in_use and is_on_gpu(gradient):
+        return gradient
     shared = gradient is g or (
         getattr(gradient, "base", None) is not None and np.may_share_memory(gradient, g)
     )

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.hardware.machine import is_on_gpu
 from minidl.kernels import conv as kernels
 from minidl.ops.arithmetic import add
-from minidl.ops.op import Op, size
+from minidl.ops.op import Op, by_device, size
 from minidl.ops.windows import check_images, pair, slid_image
 
-# Where the rungs on a GPU join: by_device(kernels.conv2d, kernels.conv2d_cuda), and so on.
-_convolve = kernels.conv2d
-_to_input = kernels.conv2d_backward_input
-_to_weight = kernels.conv2d_backward_weight
-_to_bias = kernels.conv2d_backward_bias
+_convolve = by_device(kernels.conv2d, kernels.conv2d_cuda)
+_to_input = by_device(kernels.conv2d_backward_input, kernels.conv2d_backward_input_cuda)
+_to_weight = by_device(kernels.conv2d_backward_weight, kernels.conv2d_backward_weight_cuda)
+_to_bias = by_device(kernels.conv2d_backward_bias, kernels.conv2d_backward_bias_cuda)
 
 
 def _alike(*arrays):
@@ -32,6 +32,7 @@ class Conv2d(Op):
 
     name = "conv2d"
     writes_out = True
+    runs_on_gpu = True
 
     def forward(self, x, weight, bias=None, stride=1, padding=0, out=None):
         """Keep x and the weight."""
@@ -73,12 +74,15 @@ class ConvTranspose2d(Op):
 
     name = "conv_transpose2d"
     writes_out = True
+    runs_on_gpu = True
 
     def forward(self, x, weight, bias=None, stride=1, padding=0, output_padding=0, out=None):
         """Keep x and the weight."""
         shapes = x.shape, weight.shape, None if bias is None else bias.shape
         shape = self.shape(*shapes, stride, padding, output_padding)
         x_alike, weight_alike, bias = _alike(x, weight, bias)
+        if bias is not None and is_on_gpu(x):  # whose kernel adds it on the way
+            return _to_input(x_alike, weight_alike, shape, stride, padding, bias=bias), (x, weight)
         y = _to_input(x_alike, weight_alike, shape, stride, padding, out=out)
         if bias is not None:
             y, _ = add.forward(y, bias.reshape(bias.size, 1, 1), out=y)

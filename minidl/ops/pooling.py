@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.hardware.machine import is_on_gpu
 from minidl.kernels import pool as kernels
+from minidl.ops import gpu
 from minidl.ops.op import Op, by_device
 from minidl.ops.op import size as count
+from minidl.ops.reduction import reduce_sum
 from minidl.ops.windows import check_images, pair, slid_image
 
 _max_pool = by_device(kernels.max_pool2d, kernels.max_pool2d_cuda)
@@ -76,11 +79,15 @@ class Upsample(Op):
     """Each element of an image becomes a block of `scale` by `scale` of them (nearest neighbour)."""
 
     name = "upsample"
+    runs_on_gpu = True
 
     def forward(self, x, scale):
         """Keep nothing."""
         rows, columns = pair("scale", scale, 1)
         n, c, h, w = x.shape
+        if is_on_gpu(x):
+            y = gpu.repeat(x.reshape((n, c, h, 1, w, 1)), (n, c, h, rows, w, columns))
+            return y.reshape((n, c, h * rows, w * columns)), ()
         y = np.empty((n, c, h, rows, w, columns), x.dtype)
         y[...] = x[:, :, :, None, :, None]
         return y.reshape(n, c, h * rows, w * columns), ()
@@ -89,7 +96,8 @@ class Upsample(Op):
         """The sum over each block."""
         rows, columns = pair("scale", scale, 1)
         n, c, h, w = g.shape
-        return (g.reshape(n, c, h // rows, rows, w // columns, columns).sum(axis=(3, 5)),)
+        blocks = g.reshape((n, c, h // rows, rows, w // columns, columns))
+        return (reduce_sum.forward(blocks, axis=(3, 5))[0],)
 
     def shape(self, x, scale):
         """(N, C, H, W) → (N, C, scale·H, scale·W)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.hardware.machine import GPU, is_on_gpu
+from minidl.ops import gpu
 from minidl.ops.arithmetic import multiply
 from minidl.ops.op import Op, size
 from minidl.ops.reduction import reduce_mean
@@ -57,16 +58,21 @@ class BatchNorm(Op):
     """
 
     name = "batch_norm"
+    runs_on_gpu = True
     pure = False
 
     def forward(
         self, x, weight, bias, running_mean, running_var, batches, training=True, momentum=0.1, eps=1e-5
     ):
         """Keep the normalised x, and by how much it was divided."""
+        n = x.size // x.shape[1]
+        if training and n < 2:
+            raise ValueError(f"training needs more than one value per channel, got input {x.shape}")
+        if is_on_gpu(x):
+            return self._on_gpu(
+                x, weight, bias, running_mean, running_var, batches, training, momentum, x.dtype.type(eps)
+            )
         if training:
-            n = x.size // x.shape[1]
-            if n < 2:
-                raise ValueError(f"training needs more than one value per channel, got input {x.shape}")
             mean = _mean_per_channel(x)
             normal = x - _per_channel(mean, x.shape)
             variance = _mean_per_channel(np.square(normal))
@@ -82,9 +88,44 @@ class BatchNorm(Op):
         y += _per_channel(bias, x.shape)
         return y, (normal, scale, weight)
 
+    def _on_gpu(self, x, weight, bias, running_mean, running_var, batches, training, momentum, eps):
+        """The same with formulas; what is kept over batches stays in host memory."""
+        if training:
+            n = x.size // x.shape[1]
+            mean = _mean_per_channel(x)
+            squares = gpu.elementwise("squares", "(a - b) * (a - b)", "ab", (x, _per_channel(mean, x.shape)))
+            variance = _mean_per_channel(squares)
+            running_mean += momentum * (GPU.download(mean) - running_mean)
+            running_var += momentum * (GPU.download(variance) * (n / (n - 1)) - running_var)
+            batches += 1
+        else:
+            mean = GPU.upload(running_mean.astype(x.dtype, copy=False))
+            variance = GPU.upload(running_var.astype(x.dtype, copy=False))
+        scale = gpu.elementwise("scale", "1 / sqrt(a + eps)", "a", (variance,), {"eps": float(eps)})
+        center, spread, w, b = (_per_channel(v, x.shape) for v in (mean, scale, weight, bias))
+        normal = gpu.elementwise("normalise", "(a - b) * c", "abc", (x, center, spread))
+        y = gpu.elementwise("scale_and_shift", "a * b + c", "abc", (normal, w, b))
+        return y, (normal, scale, weight)
+
+    def _vjp_on_gpu(self, g, normal, scale, weight, needs, training):
+        n = g.dtype.type(g.size // g.shape[1])
+        mean = _mean_per_channel(g)
+        along = _mean_per_channel(multiply.forward(g, normal)[0])
+        gx = None
+        if needs[0]:
+            s, w, m, a = (_per_channel(v, g.shape) for v in (scale, weight, mean, along))
+            if training:
+                values = (g, m, normal, a, s, w)
+                gx = gpu.elementwise("batch_norm_vjp", "(g - m - x * a) * s * w", "gmxasw", values)
+            else:
+                gx = gpu.elementwise("batch_norm_vjp", "g * s * w", "gsw", (g, s, w))
+        return gx, multiply.forward(along, n)[0], multiply.forward(mean, n)[0]
+
     def vjp(self, g, saved, needs, training=True, **params):
         """In training, mean and variance depend on every x, so two sums come out of its gradient."""
         normal, scale, weight = saved
+        if is_on_gpu(g):
+            return self._vjp_on_gpu(g, normal, scale, weight, needs, training)
         n = g.size // g.shape[1]
         gx = g * normal
         to_bias, to_weight = n * _mean_per_channel(g), n * _mean_per_channel(gx)

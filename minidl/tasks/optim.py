@@ -86,7 +86,9 @@ class Optimiser:
     def step(self):
         """Change every parameter that has a gradient; one without is left as it is, and so is its memory."""
         for i, parameter in enumerate(self.params):
-            if parameter.data is not self._views[i] or parameter.data.base is not self._base():
+            if parameter.data is not self._views[i] or not (
+                self._on_gpu or parameter.data.base is self._params
+            ):
                 self._collect(i)
         with_gradient = [i for i, parameter in enumerate(self.params) if parameter.grad is not None]
         self._gather(with_gradient)
@@ -103,9 +105,6 @@ class Optimiser:
     def _placed(self, array):
         return GPU.upload(array) if self._on_gpu else array
 
-    def _base(self):
-        return None if self._on_gpu else self._params
-
     def _take_over(self, i):
         """Let a parameter's data be its part of the flat array."""
         parameter = self.params[i]
@@ -121,8 +120,16 @@ class Optimiser:
                 f"and is now {data.dtype} {data.shape} on {self.params[i].device}: "
                 "move and convert a model before its optimiser is made"
             )
-        self._params[self._starts[i] : self._ends[i]] = data.reshape(data.size)
+        self._put(self._params, i, data)
         self._take_over(i)
+
+    def _put(self, flat, i, values):
+        """Write to a parameter's part of a flat array."""
+        part = flat[self._starts[i] : self._ends[i]]
+        if self._on_gpu:
+            part.copy_to_device(values.reshape(values.size))  # `part[:] = …` would wait for the GPU
+        else:
+            part[:] = values.reshape(-1)
 
     def _gather(self, indices):
         """Lay the gradients one behind the other."""
@@ -134,7 +141,7 @@ class Optimiser:
             np.concatenate([g.reshape(-1) for g in gradients], out=self._gradients)
             return
         for i, gradient in zip(indices, gradients, strict=True):
-            self._gradients[self._starts[i] : self._ends[i]] = gradient.reshape(gradient.size)
+            self._put(self._gradients, i, gradient)
 
     def _stretches(self, indices):
         """Yield (slice, step) for neighbours with gradients and as many steps; as a rule, all at once."""

@@ -4,57 +4,20 @@ import numpy as np
 import pytest
 
 from minidl import graph, layers
-from minidl.graph import Tensor, dynamic
+from minidl.graph import Tensor
 from minidl.hardware.device import Device
-from minidl.hardware.machine import Gpu, is_on_gpu
+from minidl.hardware.machine import is_on_gpu
 from minidl.instruments.ptx import compile_kernel
-from minidl.instruments.tracer import TracedGpu
 from minidl.ops import gpu
+from tests.pretended import pretended_gpu
 
 RNG = np.random.default_rng(0)
 
 
-class OnGpu(np.ndarray):
-    """An array that says it is in GPU memory."""
-
-    @property
-    def __cuda_array_interface__(self):
-        return {}
-
-
-class Pretended:
-    """The methods of `Gpu`, which put arrays nowhere and let the tracer run the kernels."""
-
-    def __init__(self):
-        self.machine, self.launched = TracedGpu(), []
-
-    def upload(self, array):
-        return array if isinstance(array, OnGpu) else np.array(array, order="C").view(OnGpu)
-
-    def empty(self, shape, dtype):
-        return self.machine.empty(shape, dtype).view(OnGpu)
-
-    def launch(self, kernel, grid, block, *args, shared=0):
-        self.launched.append((kernel, args))
-        self.machine.launch(kernel, grid, block, *args, shared=shared)
-        wrong = [
-            f for f in self.machine.traces[-1].findings if f.kind not in ("bank-conflict", "uncoalesced")
-        ]
-        assert not wrong, wrong[0].message
-
-    def download(self, array, out=None):
-        return self.machine.download(np.asarray(array), out)
-
-
 @pytest.fixture
-def pretend(monkeypatch):
-    pretended = Pretended()
-    for name in ("upload", "empty", "launch", "download"):
-        monkeypatch.setattr(
-            Gpu, name, lambda self, *args, name=name, **kw: getattr(pretended, name)(*args, **kw)
-        )
-    monkeypatch.setattr(dynamic, "_gpu_in_use", False)
-    return pretended
+def pretend():
+    with pretended_gpu() as gpu:
+        yield gpu
 
 
 def on_both(function, *arrays):
@@ -93,6 +56,17 @@ FORMULAS = {
     "softmax": (lambda a: graph.softmax(a) + graph.log_softmax(a), (draw(4, 6),)),
     "cross entropy": (lambda a, labels: graph.cross_entropy(a, labels), (draw(4, 6), np.array([0, 5, 2, 2]))),
     "binary cross entropy": (lambda a: graph.bce_with_logits(a, np.ones((4, 3)) * 0.3), (draw(4, 3),)),
+    "scalars": (lambda a: (a.reshape(6).mean() * 2 + 1).reshape(1, 1), (draw(2, 3),)),
+    "convolution": (lambda x, w, b: graph.conv2d(x, w, b, stride=(2, 1), padding=(0, 1)),
+                    (draw(2, 2, 5, 4), draw(3, 2, 3, 2), draw(3))),
+    "transposed convolution": (lambda x, w, b: graph.conv_transpose2d(x, w, b, 2, 1, output_padding=1),
+                               (draw(2, 3, 3, 2), draw(3, 2, 3, 3), draw(2))),
+    "transposed without bias": (lambda x, w: graph.conv_transpose2d(x, w),
+                                (draw(1, 2, 2, 2), draw(2, 1, 2, 3))),
+    "upsampling": (lambda a: graph.upsample(a, (2, 3)), (draw(2, 2, 3, 2),)),
+    "mean squares": (lambda a: graph.mse(a, np.ones((3, 2))), (draw(3, 2),)),
+    "overlapping windows": (lambda a: graph.max_pool2d(a, 3, 2, 1) + graph.avg_pool2d(a, 3, 2, 1),
+                            (draw(1, 2, 6, 5),)),
     "pooling": (lambda a: graph.max_pool2d(a, 2) + graph.avg_pool2d(a, 2), (draw(2, 2, 6, 4),)),
 }  # fmt: skip
 
@@ -102,6 +76,23 @@ def test_values_and_gradients_are_those_of_the_cpu(pretend, name):
     function, arrays = FORMULAS[name]
     on_both(function, *arrays)
     assert pretend.launched
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (2, 3, 4, 2)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_normalisation(pretend, shape, training):
+    kept = {}
+
+    def normalise(x, weight, bias):
+        mean, variance = np.linspace(-1, 1, shape[1]), np.linspace(0.5, 2, shape[1])
+        running = mean.astype(np.float32), variance.astype(np.float32), np.zeros((), np.int64)
+        kept[x.device] = running
+        return graph.batch_norm(x, weight, bias, *running, training=training)
+
+    on_both(normalise, draw(*shape), draw(shape[1]), draw(shape[1]))
+    for one, other in zip(kept["cpu"], kept["cuda"], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert int(kept["cuda"][2]) == training
 
 
 def test_a_network_trains_there(pretend):

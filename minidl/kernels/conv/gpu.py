@@ -132,9 +132,9 @@ BLOCK = 128  # columns of the product that a block makes
 STEP = 8  # products between two barriers
 B_TILE = (STEP, BLOCK + 4)  # rows begin 4 banks apart; see `matmul_register_2d_kernel`
 
-# Whole numbers are int32 here wherever that matters: numba makes int64 of every sum and product, and an int64
-# takes two registers and, to divide by, dozens of instructions. Indices are uint32, because a signed one might
-# count from the end of the array. So arrays of 2³¹ elements and more go to the direct kernels.
+# Whole numbers are int32 here wherever that matters: numba makes int64 of every sum and product, which takes
+# two registers and, to be divided, dozens of instructions. Indices are uint32, because a signed one might count
+# from the end of the array. So arrays of 2³¹ elements and more go to the direct kernels.
 #
 # Each of the kernels below exists twice. With a tile of 128 rows a thread makes 8×8 results, of two pieces of
 # 4 rows and two of 4 columns, 64 apart, as in `matmul_vector_kernel`. Few filters would leave most of such a

@@ -4,12 +4,15 @@ Read `reference` for what it is, then the rungs, one file each, and `best` for w
 the sizes and the checks that all of them share.
 
     reference → Python loops → numba loops → im2col and a BLAS → Fourier → Winograd → direct      on the CPU
+    CUDA direct → im2col and our product → implicit product                                       on the GPU
 """
 
+from functools import partial
 from math import log2
 
 import numpy as np
 
+from minidl.kernels.conv import accounts
 from minidl.kernels.conv.best import conv2d, conv2d_backward_input, conv2d_backward_weight
 from minidl.kernels.conv.direct import (
     conv2d_backward_input_direct,
@@ -18,6 +21,18 @@ from minidl.kernels.conv.direct import (
 )
 from minidl.kernels.conv.fourier import conv2d_fft, fast_size
 from minidl.kernels.conv.geometry import geometry_of
+from minidl.kernels.conv.gpu import (
+    conv2d_backward_bias_cuda,
+    conv2d_backward_cuda,
+    conv2d_backward_input_cuda,
+    conv2d_backward_input_direct_kernel,
+    conv2d_backward_input_implicit_kernel,
+    conv2d_backward_weight_cuda,
+    conv2d_cuda,
+    conv2d_direct_kernel,
+    conv2d_im2col_kernel,
+    conv2d_implicit_kernel,
+)
 from minidl.kernels.conv.loops import (
     conv2d_backward_input_numba_loops,
     conv2d_backward_weight_numba_loops,
@@ -47,16 +62,21 @@ __all__ = [
     "col2im",
     "conv2d",
     "conv2d_backward_bias",
+    "conv2d_backward_bias_cuda",
+    "conv2d_backward_cuda",
     "conv2d_backward_input",
+    "conv2d_backward_input_cuda",
     "conv2d_backward_input_direct",
     "conv2d_backward_input_im2col",
     "conv2d_backward_input_numba_loops",
     "conv2d_backward_input_reference",
     "conv2d_backward_weight",
+    "conv2d_backward_weight_cuda",
     "conv2d_backward_weight_direct",
     "conv2d_backward_weight_im2col",
     "conv2d_backward_weight_numba_loops",
     "conv2d_backward_weight_reference",
+    "conv2d_cuda",
     "conv2d_direct",
     "conv2d_fft",
     "conv2d_im2col_numba",
@@ -254,6 +274,36 @@ LADDER = Ladder(
             flops=_flops,
             pure_numba=True,
         ),
+        Rung(
+            name="cuda direct",
+            device="cuda",
+            callable=partial(conv2d_cuda, rung="direct"),
+            lesson="A thread per output: thousands of them fetch the same weights and, nine times each, the "
+            "same pixels. The caches bear it.",
+            bytes=accounts.direct_bytes,
+            flops=accounts.direct_flops,
+            kernel=conv2d_direct_kernel,
+        ),
+        Rung(
+            name="cuda im2col",
+            device="cuda",
+            callable=partial(conv2d_cuda, rung="im2col"),
+            lesson="A fast product at the price of columns that are nine times as large as the image, and of "
+            "a result in another order. Memory is where the time goes.",
+            bytes=accounts.im2col_bytes,
+            flops=accounts.im2col_flops,
+            kernel=conv2d_im2col_kernel,
+        ),
+        Rung(
+            name="cuda implicit",
+            device="cuda",
+            callable=partial(conv2d_cuda, rung="implicit"),
+            lesson="The same product, its tiles fetched straight from the image: the columns exist in shared "
+            "memory only, 128 at a time.",
+            bytes=accounts.implicit_bytes,
+            flops=accounts.implicit_flops,
+            kernel=conv2d_implicit_kernel,
+        ),
     ),
 )
 
@@ -310,6 +360,26 @@ BACKWARD_LADDER = Ladder(
             bytes=_both_ways(_once),
             flops=_both_ways(_flops),
             pure_numba=True,
+        ),
+        Rung(
+            name="cuda direct",
+            device="cuda",
+            callable=partial(conv2d_backward_cuda, rung="direct"),
+            lesson="A thread per pixel and a thread per weight: the few thousand weights keep a large GPU "
+            "waiting, each thread with all pixels to walk over.",
+            bytes=accounts.direct_backward_bytes,
+            flops=accounts.direct_backward_flops,
+            kernel=conv2d_backward_input_direct_kernel,
+        ),
+        Rung(
+            name="cuda implicit",
+            device="cuda",
+            callable=partial(conv2d_backward_cuda, rung="implicit"),
+            lesson="Two products without columns. That for the weights has few tiles with a long sum each, "
+            "so the sum is cut into shares and added up at the end, always in the same order.",
+            bytes=accounts.implicit_backward_bytes,
+            flops=accounts.implicit_backward_flops,
+            kernel=conv2d_backward_input_implicit_kernel,
         ),
     ),
 )

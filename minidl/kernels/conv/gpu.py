@@ -133,8 +133,8 @@ STEP = 8  # products between two barriers
 B_TILE = (STEP, BLOCK + 4)  # rows begin 4 banks apart; see `matmul_register_2d_kernel`
 
 # Whole numbers are int32 here wherever that matters: numba makes int64 of every sum and product, which takes
-# two registers and, to be divided, dozens of instructions. Indices are uint32, because a signed one might count
-# from the end of the array. So arrays of 2³¹ elements and more go to the direct kernels.
+# two registers and, to be divided, dozens of instructions. Indices are uint32, because a signed one might
+# count from the end of the array. So arrays of 2³¹ elements and more go to the direct kernels.
 #
 # Each of the kernels below exists twice. With a tile of 128 rows a thread makes 8×8 results, of two pieces of
 # 4 rows and two of 4 columns, 64 apart, as in `matmul_vector_kernel`. Few filters would leave most of such a
@@ -714,6 +714,17 @@ def conv2d_backward_bias_cuda(gradient, out=None, machine=GPU):
     """
     gradient = check_floats("gradient", gradient, ndim=4)
     return reduce_sum_cuda(gradient, axis=(0, 2, 3), out=out, machine=machine)
+
+
+def conv2d_backward_cuda(gradient, x, w, stride=1, padding=0, machine=GPU, rung="implicit"):
+    """Return the gradients to x, w and bias, computed on the GPU."""
+    _check_rung(rung, BACKWARD_RUNGS)
+    steps = {"stride": stride, "padding": padding, "machine": machine}
+    return (
+        conv2d_backward_input_cuda(gradient, w, tuple(x.shape), **steps, rung=rung),
+        conv2d_backward_weight_cuda(gradient, x, tuple(w.shape), **steps, rung=rung),
+        conv2d_backward_bias_cuda(gradient, machine=machine),
+    )
 
 
 def _check_rung(rung, rungs):

@@ -66,6 +66,9 @@ class PretendedGpu:
     def synchronize(self):
         pass
 
+    def defer_cleanup(self):
+        return contextlib.nullcontext()
+
     def get_memory_info(self):
         return SimpleNamespace(free=1 << 30, total=1 << 30)
 

@@ -119,7 +119,7 @@ def summary(measured: list[Timings]) -> Table:
     """Return one row for each peer: how many times as fast minidl's fastest rung is, taken round by round.
 
     Peers on the processor stand beside the fastest rung in pure numba, peers on a GPU beside the fastest CUDA
-    rung, launch included and copies not.
+    rung, kernels beside kernels.
     """
     rows = []
     for timings in measured:
@@ -129,9 +129,8 @@ def summary(measured: list[Timings]) -> Table:
                 best = _rival(timings.ladder, timed, "cuda" if peer.rung.endswith(" cuda") else "cpu")
                 if best is None:
                     continue
-                ours = (best.call,) if best.call else best.seconds
-                ratio = statistics.median(b / a for a, b in zip(ours, peer.seconds, strict=False))
-                us, them = time_text(statistics.median(ours)), time_text(peer.median)
+                ratio = statistics.median(b / a for a, b in zip(best.seconds, peer.seconds, strict=False))
+                us, them = time_text(best.median), time_text(peer.median)
                 rows.append((timings.ladder, workload, best.rung, us, peer.rung, them, f"{ratio:.2f}"))
     missing = [package for package in PACKAGES if find_spec(package) is None]
     caption = "ratio above 1: minidl is faster; medians of the ratios of interleaved runs."
@@ -199,18 +198,13 @@ def _torch(function, *arrays):
         return
     import torch
 
-    torch.backends.cudnn.allow_tf32 = False  # float32 like everybody else
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32, as ours is
     tensors = [torch.from_numpy(array) for array in arrays]
     no_gradients = torch.no_grad()
     yield "torch", no_gradients(lambda: function(torch, *tensors))
     if torch.cuda.is_available():
         there = [tensor.cuda() for tensor in tensors]
-
-        def on_gpu():
-            function(torch, *there)
-            torch.cuda.synchronize()
-
-        yield "torch cuda", no_gradients(on_gpu)
+        yield "torch cuda", no_gradients(lambda: function(torch, *there))
 
 
 def _jax(function, *arrays):
@@ -231,12 +225,7 @@ def _cupy(function, *arrays):
     import cupy
 
     there = [cupy.asarray(array) for array in arrays]
-
-    def on_gpu():
-        function(cupy, *there)
-        cupy.cuda.get_current_stream().synchronize()
-
-    yield "cupy cuda", on_gpu
+    yield "cupy cuda", lambda: function(cupy, *there)
 
 
 @_workloads("sliding average")

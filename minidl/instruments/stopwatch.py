@@ -18,20 +18,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata, resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from minidl.hardware.cuda import cuda
 from minidl.hardware.device import Device
 from minidl.hardware.limits import limits
 from minidl.hardware.machine import GPU, Gpu, is_on_gpu
-from minidl.instruments.style import INK, KERNEL, MUTED, OP, describe, drawing, new_figure
 from minidl.kernels.arguments import check_integer
 from minidl.kernels.ladder import Ladder, Rung
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 METHOD = "warmed up, results written into existing arrays, rungs interleaved, medians with quartiles"
+GPU_METHOD = (
+    "; on the GPU kernels alone, between events, queued behind another kernel so that no launch is waited for"
+)
+
+VERSIONED = ("numpy", "numba", "numba-cuda", "scipy", "bottleneck", "torch", "jax")
+VERSIONED += ("cupy", "cupy-cuda12x", "cupy-cuda13x")  # it has another name for each CUDA
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,8 @@ class Timing:
     floor : float or None
         Seconds that the task takes at least: the smallest account of any rung, at the measured roofs.
     call : float or None
-        CUDA: median seconds of the whole call, launch included, arrays on the GPU already.
+        CUDA: median seconds of the whole call, launches and waiting for the result included, arrays on the
+        GPU already.
     copies : float or None
         CUDA: seconds to copy the arguments there and the result back.
     skipped : str
@@ -151,7 +160,8 @@ class Timings:
                 low, high = timing.quartiles
                 extra = ""
                 if timing.call:
-                    extra = f" (call {time_text(timing.call)}, copies {time_text(timing.copies)})"
+                    extra = f" (call {time_text(timing.call)}"
+                    extra += f", copies {time_text(timing.copies)})" if timing.copies else ")"
                 rows.append(
                     (
                         "" if row else workload,
@@ -185,40 +195,11 @@ class Timings:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
 
-    @drawing
     def plot(self) -> Figure:
         """Draw the medians as bars on a logarithmic scale, a panel for each workload, the floor as a line."""
-        workloads = self.workloads
-        longest = max(len(self.of(workload)) for workload in workloads)
-        height = len(workloads) * (0.55 + 0.24 * longest) + 0.4
-        figure, panels = new_figure(6.2, height, nrows=len(workloads), sharex=True, squeeze=False)
-        says = []
-        for workload, axes in zip(workloads, panels[:, 0], strict=True):
-            timings = [timing for timing in self.of(workload) if timing.seconds]
-            names = [timing.rung for timing in timings]
-            colors = [{"cpu": OP, "cuda": KERNEL}.get(timing.device, MUTED) for timing in timings]
-            medians = [timing.median for timing in timings]
-            axes.barh(names, medians, color=colors, height=0.6)
-            for row, timing in enumerate(timings):
-                axes.plot(timing.quartiles, (row, row), color=INK, linewidth=1)
-                axes.annotate(
-                    time_text(timing.median),
-                    (timing.quartiles[1], row),
-                    (4, 0),
-                    textcoords="offset points",
-                    va="center",
-                )
-            floors = {timing.floor for timing in timings if timing.floor}
-            for floor in floors:
-                axes.axvline(floor, color=INK, linewidth=1, linestyle=(0, (2, 2)))
-            axes.set(xscale="log", title=workload)
-            axes.invert_yaxis()
-            if medians:
-                low = min([*medians, *floors])
-                axes.set_xlim(low / 3, max(medians) * 6)
-            says.append(f"{workload}: " + ", ".join(f"{t.rung} {time_text(t.median)}" for t in timings))
-        panels[-1, 0].set_xlabel("seconds; the dashed line is the least that the machine's roofs allow")
-        return describe(figure, f"Median times of {self.ladder}, {self.source()}. " + "; ".join(says) + ".")
+        from minidl.instruments.bars import draw  # and with it matplotlib, which a machine may lack
+
+        return draw(self)
 
     def to_json(self) -> str:
         """Return everything as JSON."""
@@ -301,7 +282,8 @@ def compare(
     repeat : int
         Rounds. A rung slower than `budget / repeat` gets fewer.
     peers : mapping of str to callable, optional
-        Other implementations for comparison, called with the same arguments.
+        Other implementations for comparison, called with the same arguments. One whose name ends in " cuda"
+        launches its work on the GPU's default stream and does not wait for it.
     budget : float
         Seconds that one rung may take on one workload, warm-up apart.
     progress : bool
@@ -353,7 +335,18 @@ def compare(
 def provenance(kinds: Sequence[str] = ("cpu",)) -> dict:
     """Return where and when something was measured: devices, their limits, date, versions, method, commit."""
     versions = {"python": platform.python_version()}
-    for package in ("numpy", "numba", "numba-cuda", "scipy", "bottleneck", "torch", "jax", "cupy"):
+    for package in (
+        "numpy",
+        "numba",
+        "numba-cuda",
+        "scipy",
+        "bottleneck",
+        "torch",
+        "jax",
+        "cupy",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+    ):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -364,9 +357,20 @@ def provenance(kinds: Sequence[str] = ("cpu",)) -> dict:
         "cores": Device("cpu").cores,
         "date": datetime.date.today().isoformat(),
         "versions": versions,
-        "method": METHOD,
+        "method": METHOD + GPU_METHOD * ("cuda" in kinds),
         "commit": _commit(),
+        **({"driver": _driver()} if "cuda" in kinds else {}),
     }
+
+
+def _driver() -> str | None:
+    """Return the version of NVIDIA's driver, if its own tool is there to be asked."""
+    question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    try:
+        run = subprocess.run(question, capture_output=True, text=True, check=True, timeout=20)
+        return run.stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _commit() -> str | None:
@@ -433,12 +437,10 @@ class _Runner:
 
     @classmethod
     def of_peer(cls, name, function, ladder, workload, arguments):
-        sizes = ladder.shape(*arguments)
-        itemsize = _itemsize(arguments)
-        least = _least(ladder, "cpu", sizes, itemsize)
-        return cls(
-            name, "peer", workload, function, arguments, *least, _floor(ladder, "cpu", sizes, itemsize)
-        )
+        sizes, itemsize = ladder.shape(*arguments), _itemsize(arguments)
+        device, kind = ("cuda", _CudaPeer) if name.endswith(" cuda") else ("cpu", cls)
+        account = *_least(ladder, device, sizes, itemsize), _floor(ladder, device, sizes, itemsize)
+        return kind(name, "peer", workload, function, arguments, *account)
 
     def warm_up(self):
         """Run once: compiles, touches the memory, and gives an array to write further results into."""
@@ -472,12 +474,56 @@ class _Runner:
         )
 
 
-class _CudaRunner(_Runner):
-    """Times the kernels of a rung by events on the GPU, apart from launch and copies."""
+class _OnGpu(_Runner):
+    """Times what runs on the GPU: its kernels by events there, and the whole call by the clock here.
+
+    An event takes the time when its turn comes on the GPU. If the GPU has nothing to do, that of the first
+    event is at once, and the time until the kernel comes, which Python takes to launch it, would count as the
+    kernel's. So a kernel that takes a millisecond is launched first, and all else waits in line behind it.
+    """
 
     def warm_up(self):
         if self.skipped:
             return
+        self.calls, self.busy = [], cuda.device_array(1, np.float32)
+        self.prepare()
+        for _ in range(2):
+            self.run()
+        self.calls.clear()
+        self.seconds.clear()
+
+    def run(self):
+        with cuda.defer_cleanup():  # freeing memory would wait for the GPU
+            start = time.perf_counter()
+            self.call()
+            cuda.synchronize()
+            self.calls.append(time.perf_counter() - start)
+            keep_busy_kernel[1, 1](BUSY_TRIPS, self.busy)
+            self.seconds.append(self.time_kernels())
+
+    def timing(self):
+        timing = super().timing()
+        if not timing.seconds:
+            return timing
+        return Timing(**{**vars(timing), "call": statistics.median(self.calls), "copies": self.copies})
+
+
+BUSY_TRIPS = 500_000  # of four cycles each: about a millisecond
+
+
+@cuda.jit
+def keep_busy_kernel(trips, out):
+    """One thread that multiplies and adds; each time it has to wait for the time before."""
+    value, factor = out.dtype.type(1), out.dtype.type(0.999)
+    for _ in range(trips):
+        value = value * factor + factor
+    out[0] = value
+
+
+class _CudaRunner(_OnGpu):
+    """Times a rung, each of its kernels between two events."""
+
+    def prepare(self):
         start = time.perf_counter()
         there = [GPU.upload(value) if isinstance(value, np.ndarray) else value for value in self.arguments]
         cuda.synchronize()
@@ -485,28 +531,35 @@ class _CudaRunner(_Runner):
         result = self.function(*there)
         cuda.synchronize()
         start = time.perf_counter()
-        GPU.download(result)
+        for array in result if isinstance(result, tuple) else (result,):
+            GPU.download(array)
         self.copies += time.perf_counter() - start
-        self.machine, self.calls = TimedGpu(), []
+        self.machine = TimedGpu()
         # A first argument on the GPU keeps the result there, so nothing is copied while the clock runs.
-        self.call = lambda: self.function(
-            *there, machine=self.machine, **({"out": result} if is_on_gpu(result) else {})
-        )
-        self.call()
+        into = {"out": result} if is_on_gpu(result) and _accepts(self.function, "out") else {}
+        self.call = lambda: self.function(*there, machine=self.machine, **into)
 
-    def run(self):
+    def time_kernels(self):
         self.machine.pairs.clear()
-        start = time.perf_counter()
         self.call()
-        cuda.synchronize()
-        self.calls.append(time.perf_counter() - start)
-        self.seconds.append(self.machine.seconds())
+        return self.machine.seconds()
 
-    def timing(self):
-        timing = super().timing()
-        if not timing.seconds:
-            return timing
-        return Timing(**{**vars(timing), "call": statistics.median(self.calls), "copies": self.copies})
+
+class _CudaPeer(_OnGpu):
+    """Times another library's function, all of its kernels between two events."""
+
+    copies = None
+
+    def prepare(self):
+        self.call = lambda: self.function(*self.arguments)
+
+    def time_kernels(self):
+        start, stop = cuda.event(), cuda.event()
+        start.record()
+        self.call()
+        stop.record()
+        stop.synchronize()
+        return cuda.event_elapsed_time(start, stop) / 1e3
 
 
 class TimedGpu(Gpu):

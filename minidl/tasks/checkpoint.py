@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+
+# safetensors is imported where it is used: training without checkpoints does without it.
 
 
 def write_atomically(path, content):
@@ -51,6 +51,8 @@ def write(path, arrays, facts):
     TypeError
         If a fact cannot be written as JSON.
     """
+    from safetensors.numpy import save
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: np.array(array, order="C") for name, array in arrays.items()}
@@ -70,6 +72,8 @@ def read(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}")
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as file:
             facts = json.loads((file.metadata() or {})["minidl"])

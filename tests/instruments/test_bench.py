@@ -68,7 +68,7 @@ def test_the_summary_sets_the_best_rung_of_the_same_kind_beside_each_peer():
     rows = bench.summary([timings()]).rows
     assert rows == (
         ("sliding average", "w", "numba doubling", "1 s", "peer", "4 s", "3.00"),
-        ("sliding average", "w", "cuda naive", "250 ms", "peer cuda", "1 s", "4.00"),
+        ("sliding average", "w", "cuda naive", "500 ms", "peer cuda", "1 s", "2.00"),
     )
 
 

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from minidl import layers
-from minidl.graph import dynamic
-from minidl.hardware.machine import Gpu
-from minidl.instruments.tracer import TracedGpu
 from minidl.tasks.data import Examples
+from tests.pretended import pretended_gpu
 
 
 def small_network(seed=0, dropout=0.2):
@@ -35,29 +33,8 @@ def examples():
     return Examples(x, (x[:, :3] + random.normal(0, 0.05, (150, 3))).argmax(axis=1))
 
 
-class OnGpu(np.ndarray):
-    """An array that says it is in GPU memory."""
-
-    @property
-    def __cuda_array_interface__(self):
-        return {}
-
-
 @pytest.fixture
-def pretend(monkeypatch):
-    """Let arrays pretend to be in GPU memory, and the tracer run what is launched there."""
-    machine, launched = TracedGpu(), []
-
-    def launch(self, kernel, grid, block, *args, shared=0):
-        launched.append(kernel.py_func.__name__)
-        machine.launch(kernel, grid, block, *args, shared=shared)
-
-    def upload(self, array):
-        return array if isinstance(array, OnGpu) else np.array(array, order="C").view(OnGpu)
-
-    monkeypatch.setattr(Gpu, "upload", upload)
-    monkeypatch.setattr(Gpu, "empty", lambda self, *a: machine.empty(*a).view(OnGpu))
-    monkeypatch.setattr(Gpu, "launch", launch)
-    monkeypatch.setattr(Gpu, "download", lambda self, array, out=None: np.array(array))
-    monkeypatch.setattr(dynamic, "_gpu_in_use", False)
-    return launched
+def pretend():
+    """A GPU whose launches the tracer runs."""
+    with pretended_gpu() as gpu:
+        yield gpu

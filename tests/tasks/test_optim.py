@@ -11,7 +11,6 @@ from minidl.hardware.machine import GPU, is_on_gpu
 from minidl.kernels import optimiser as kernels
 from minidl.tasks import SGD, Adam, Momentum, cross_entropy
 from minidl.tasks.optim import clip_gradients
-from tests.pretended import pretended_gpu
 
 SHAPES = [(3, 4), (), (5,), (2, 1, 3)]
 RULES = {
@@ -278,12 +277,7 @@ def test_clipping_makes_the_length_exactly_that_and_leaves_what_is_not_finite():
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 @each
-def test_on_the_gpu_the_same_steps_in_one_launch_each(name, missing):
-    with pretended_gpu() as gpu:
-        same_steps_on_the_gpu(name, missing, gpu)
-
-
-def same_steps_on_the_gpu(name, missing, gpu):
+def test_on_the_gpu_the_same_steps_in_one_launch_each(name, missing, pretend):
     rule, rates, *_ = RULES[name]
     steps = gradients(4, np.float32, missing)
     host = parameters(np.float32)
@@ -296,7 +290,7 @@ def same_steps_on_the_gpu(name, missing, gpu):
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     if not missing:
-        assert gpu.launches == len(steps)
+        assert pretend.launches == len(steps)
     state = optimiser.state_dict()
     assert not any(is_on_gpu(value) for value in state.values())
     optimiser.load_state_dict(state)

@@ -99,8 +99,10 @@ def _bias(*sizes, itemsize=4):
     """(bytes, operations) of the gradient to the bias: over pixels, then over images."""
     n, o, size = sizes[0], sizes[4], prod(sizes[7:9])
     warp = SUM_LADDER["cuda warp"]
-    moved = warp.bytes(n * o * size, n * o, itemsize=itemsize) + (n * o + o) * itemsize
-    return moved, warp.flops(n * o * size, n * o) + (n - 1) * o
+    moved, added = warp.bytes(n * o * size, n * o, itemsize=itemsize), warp.flops(n * o * size, n * o)
+    if o == 1:
+        return moved + warp.bytes(n, 1, itemsize=itemsize), added + warp.flops(n, 1)
+    return moved + (n * o + o) * itemsize, added + (n - 1) * o
 
 
 def direct_backward_bytes(*sizes, itemsize=4):

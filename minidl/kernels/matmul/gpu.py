@@ -300,9 +300,7 @@ def matmul_cuda(a, b, out=None, machine=GPU, rung="vector"):
     result = out if is_on_gpu(out) else machine.empty(shape, a.dtype)
     batch = shape[:-2]
     for x, y, c in zip(matrices(left, batch), matrices(right, batch), matrices(result, batch), strict=True):
-        fitting = (
-            rung if rung != "vector" or (has_aligned_rows(x) and has_aligned_rows(y)) else "register 2d"
-        )
+        fitting = rung if rung != "vector" or (has_aligned_rows(x) and has_aligned_rows(y)) else "register 2d"
         kernel, threads, _ = KERNELS[fitting]
         machine.launch(kernel, grid, threads, x, y, c)
     if result is out or (out is None and is_on_gpu(a)):

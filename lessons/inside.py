@@ -34,7 +34,33 @@ MODULES = {
     *("minidl", "figures", "lessons", "numba", "matplotlib", "__future__", "contextlib", "warnings"),
 }
 # What many modules have as an attribute, and nobody needs for an answer.
-NO_ATTRIBUTES = (set(sys.stdlib_module_names) - MODULES) | {
+NO_ATTRIBUTES = {
+    *("sys", "os", "posix", "subprocess", "inspect", "importlib", "io", "builtins", "gc", "types", "shutil"),
+    *(
+        "linecache",
+        "tempfile",
+        "signal",
+        "threading",
+        "multiprocessing",
+        "pathlib",
+        "socket",
+        "pickle",
+        "ast",
+    ),
+    *("marshal", "runpy", "pdb", "traceback", "atexit", "asyncio", "concurrent", "dis", "pkgutil", "zipfile"),
+    *(
+        "http",
+        "urllib",
+        "pty",
+        "resource",
+        "fcntl",
+        "mmap",
+        "select",
+        "weakref",
+        "site",
+        "psutil",
+        "asyncore",
+    ),
     *("load", "loads", "save", "savez", "savez_compressed", "savetxt", "loadtxt", "genfromtxt", "fromfile"),
     *(
         "tofile",
@@ -68,6 +94,8 @@ class _Closed(types.ModuleType):
     """A module whose names can no longer be set from outside."""
 
     def __setattr__(self, name, value):
+        if isinstance(value, types.ModuleType) and value.__name__ == f"{self.__name__}.{name}":
+            return super().__setattr__(name, value)  # a part of it that is imported only now
         raise Forbidden(f"the notebook set {self.__name__}.{name}, which is not its own")
 
     def __delattr__(self, name):
@@ -78,14 +106,41 @@ class Forbidden(Exception):
     """Raised for code that is not run here; the message says what and where."""
 
 
-def judge_inside(lesson, task, cells, limit=SECONDS) -> tuple[bool, str]:
-    """Run the cells before a check, and the check, in a fork; return the verdict and its words.
+class Inside:
+    """Judges inside of forks of a process that has itself computed nothing.
+
+    Some libraries for threads do not survive a fork once they have been used, so the process that is forked
+    for each task is set aside before the judge begins to work.
 
     Parameters
     ----------
     cells : list of str
         Source of the notebook's code cells, the master's check cells among them.
     """
+
+    def __init__(self, lesson, cells):
+        tasks = {task.cell: task for task in lesson.tasks}
+        asked, self._ask = os.pipe()
+        self._reply, replies = os.pipe()
+        if os.fork():
+            os.close(asked), os.close(replies)
+            self._reply = os.fdopen(self._reply, "rb")
+            return
+        with contextlib.suppress(BaseException):
+            os.close(self._ask), os.close(self._reply)
+            for line in os.fdopen(asked, "rb"):
+                verdict = _in_a_fork(lesson, tasks[json.loads(line)], cells)
+                os.write(replies, json.dumps(verdict).encode() + b"\n")
+        os._exit(0)
+
+    def __call__(self, task) -> tuple[bool, str]:
+        """Run the cells before a check, and the check; return the verdict and its words."""
+        os.write(self._ask, json.dumps(task.cell).encode() + b"\n")
+        passed, words = json.loads(self._reply.readline())
+        return passed is True, words
+
+
+def _in_a_fork(lesson, task, cells, limit=SECONDS):
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -108,8 +163,7 @@ def judge_inside(lesson, task, cells, limit=SECONDS) -> tuple[bool, str]:
     if not said:
         why = f"was stopped after {limit} seconds" if time.monotonic() >= end else "ended before it was done"
         return False, f"{task.title}: it {why}."
-    passed, words = json.loads(said)
-    return passed is True, words
+    return json.loads(said)
 
 
 def _verdict(lesson, task, cells):

@@ -29,7 +29,7 @@ from lessons import checks
 from lessons.checks import Elsewhere
 from lessons.comparison import CheckFailed
 from lessons.hand_in import MODULES, Foreign, decode, encode, receive, send
-from lessons.inside import judge_inside
+from lessons.inside import Inside
 from minidl.hardware.cuda import cuda
 from minidl.hardware.device import Device
 from minidl.instruments.tracer.intrinsics import CALLS, VALUES
@@ -112,6 +112,7 @@ def sit(address, lesson: Lesson, cells, report, done, memory: int, patience: flo
         resource.setrlimit(resource.RLIMIT_AS, (used + memory,) * 2)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader
     tasks, done = {task.cell: task for task in lesson.tasks}, set(done)
+    inside = Inside(lesson, cells)
     with Listener(address, "AF_UNIX") as door:
         report.send(("ready",))
         while True:
@@ -121,7 +122,7 @@ def sit(address, lesson: Lesson, cells, report, done, memory: int, patience: flo
                     continue
                 done.add(cell)
                 report.send(("begin", cell))
-                passed, words = examine(lesson, tasks[cell], student, cells)
+                passed, words = examine(lesson, tasks[cell], student, cells, inside)
                 report.send(("verdict", cell, passed, words))
                 send(student, ["verdict", passed, words])
 
@@ -135,7 +136,7 @@ def _asked_for(student):
         return None
 
 
-def examine(lesson: Lesson, task: Task, student, cells) -> tuple[bool, str]:
+def examine(lesson: Lesson, task: Task, student, cells, inside) -> tuple[bool, str]:
     """Run one check on the answers at the other end of a connection; return the verdict and its words."""
     module = importlib.import_module(lesson.module)
     names = {lesson.alias: module}
@@ -152,7 +153,7 @@ def examine(lesson: Lesson, task: Task, student, cells) -> tuple[bool, str]:
         return False, f"{task.title}: the notebook's process ended while it was asked."
     except Exception as error:  # of the check, for an answer that its author did not think of
         if any(isinstance(value, Elsewhere) for value in names.values()):
-            return judge_inside(lesson, task, cells)  # it wants the answer itself
+            return inside(task)  # it wants the answer itself
         return False, f"{task.title}: the check stopped with {type(error).__name__}: {error}"[:WORDS]
     return task.title in module.lesson.passed, said.getvalue()
 

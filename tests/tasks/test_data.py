@@ -90,6 +90,19 @@ def test_parts_of_a_split():
         Examples(np.zeros(3), np.zeros(2))
 
 
+def test_nudges_move_half_of_the_images_and_leave_the_others():
+    images = np.zeros((400, 1, 5, 5), np.float32)
+    images[:, :, 2, 2] = 1
+    moved = data.nudges(images, np.random.default_rng(0))
+    assert images[:, :, 2, 2].all(), "what was given is not changed"
+    assert np.array_equal(moved.sum(axis=(1, 2, 3)), np.ones(400))
+    assert moved[:, :, 1:4, 1:4].sum() == 400
+    left = moved[:, 0, 2, 2].mean()
+    assert abs(left - (0.5 + 0.5 / 9)) < 0.1
+    one = data.nudges(images[:1], np.random.default_rng(3))
+    assert one.shape == (1, 1, 5, 5) and one.sum() == 1
+
+
 def test_shifts_move_each_image_by_its_own_way_and_lose_only_the_edge():
     image = np.zeros((200, 1, 5, 5), np.float32)
     image[:, 0, 2, 2] = 1

@@ -63,3 +63,15 @@ def shifts(images, generator, by=1):
         (rows + np.arange(height))[:, :, None],
         (columns + np.arange(width))[:, None, :],
     ].transpose(0, 3, 1, 2)
+
+
+def nudges(images, generator):
+    """Move half of the images by up to one pixel, at random, and leave the others as they are.
+
+    As `shifts` for images that have been centred: most of what is to be read later will not have moved, so it
+    would be a pity to learn mainly from what has.
+    """
+    moved = generator.random(len(images)) < 0.5
+    result = images.copy()
+    result[moved] = shifts(images[moved], generator)
+    return result

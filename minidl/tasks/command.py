@@ -14,15 +14,15 @@ from minidl import __version__, layers
 from minidl.graph.distributed import DataParallel
 from minidl.graph.distributed.world import end_job
 from minidl.tasks import average, dates, weights
-from minidl.tasks.data import Dataset, DataUnavailable, Examples, check, digits, folder, mnist, shifts
+from minidl.tasks.data import Dataset, DataUnavailable, Examples, check, digits, folder, mnist, nudges
 from minidl.tasks.losses import mse
 from minidl.tasks.metrics import Judge, accuracy, nearest
 from minidl.tasks.optim import Adam
 from minidl.tasks.schedules import Cosine
 from minidl.tasks.train import fit, fit_began, fit_gan, predict
 
-EPOCHS = {"gan": 600, "began": 400, "lenet": 150, "autoencoder": 100, "date": 10, "average": 20}
-RATES = {"gan": 2e-4, "began": 1e-3, "lenet": 3e-3, "autoencoder": 2e-3, "date": 2e-3, "average": 0.03}
+EPOCHS = {"gan": 800, "began": 300, "lenet": 60, "autoencoder": 100, "date": 10, "average": 20}
+RATES = {"gan": 1e-3, "began": 1e-3, "lenet": 2e-3, "autoencoder": 2e-3, "date": 2e-3, "average": 0.03}
 
 
 def train(chosen):
@@ -146,7 +146,7 @@ def _lenet(chosen, epochs, options):
     data, side = images(chosen)
     layers.seed(chosen.seed)
     model = lenet(side, classes=len(data.classes))
-    history = fit(model, data, epochs, optimiser=_rate(chosen), schedule=Cosine(), augment=shifts, **options)
+    history = fit(model, data, epochs, optimiser=_rate(chosen), schedule=Cosine(), augment=nudges, **options)
 
     def result(model):
         right = accuracy(predict(model, data.test.images, device=chosen.device), data.test.labels)
@@ -178,21 +178,21 @@ def _autoencoder(chosen, epochs, options):
 def _gan(chosen, epochs, options):
     from minidl.models.gan import dense_gan
 
-    return _play(chosen, epochs, options, dense_gan, fit_gan, (0.5, 0.999))
+    return _play(chosen, epochs, options, dense_gan, fit_gan)
 
 
 def _began(chosen, epochs, options):
     from minidl.models.began import dense_began
 
-    return _play(chosen, epochs, options, dense_began, fit_began, (0.9, 0.999))
+    return _play(chosen, epochs, options, dense_began, fit_began)
 
 
-def _play(chosen, epochs, options, make, fit_both, betas):
+def _play(chosen, epochs, options, make, fit_both):
     data, side = images(chosen)
     layers.seed(chosen.seed)
     model = make(side)
-    optimisers = (lambda params: Adam(params, lr=chosen.lr, betas=betas),) * 2
-    history = fit_both(model, data, epochs, optimisers=optimisers, **options)
+    optimisers = (lambda params: Adam(params, lr=chosen.lr, betas=(0.5, 0.999)),) * 2
+    history = fit_both(model, data, epochs, optimisers=optimisers, schedule=Cosine(), **options)
 
     def result(model):
         drawn = model.sample(1000, seed=0)

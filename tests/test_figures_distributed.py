@@ -127,6 +127,11 @@ class TestRanks:
         with pytest.raises(ValueError, match="name must be one of data parallel"):
             ranks.live_or_recorded("party")
 
+    def test_no_speed_up_beyond_what_the_cores_give_apart(self):
+        assert RECORD["throughput"]
+        for row in RECORD["throughput"]:
+            assert row["alone"] > 0 and row["same batch"] < row["apart"] and row["same share"] < row["apart"]
+
     def test_where_it_was_recorded(self):
         about = RECORD["about"]
         assert about["date"] and about["devices"]["cpu"] and about["versions"]["mpich"]

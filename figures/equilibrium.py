@@ -29,6 +29,7 @@ def draw(gamma: float, data_loss, drawn_loss, k, top: float):
     right.text(len(k), gamma + 0.02, f"γ = {gamma}", color=INK, ha="right", va="bottom")
     right.set(ylim=(0, 1.25), xlabel="epoch", title="L(G(z)) / L(x)")
     for axes in (left, right):
+        axes.set_xticks(range(len(k) // 4 or 1, len(k) + 1, len(k) // 4 or 1))
         axes.grid(color=RULE, linewidth=0.5)
         axes.set_axisbelow(True)
     late = ratios[len(ratios) // 2 :]

@@ -46,6 +46,10 @@ MOST_WORDS = 500  # characters of an error of somebody else's; some of numba's f
 CudaKernel = type(cuda.jit(lambda: None))
 
 
+class NeedsTheAnswer(AttributeError):
+    """Raised when a check wants more of an answer in another process than to have it run."""
+
+
 @dataclass(frozen=True)
 class Elsewhere:
     """An answer that lives in another process: what it is, and how to have it run there.
@@ -64,6 +68,13 @@ class Elsewhere:
     kind: str
     shown: str
     run: Callable
+
+    def __getattr__(self, name):
+        raise NeedsTheAnswer(name)
+
+    def __call__(self, *_, **__):
+        """Refuse: what is called here is called in no time limit, and not where it lives."""
+        raise NeedsTheAnswer("a call")
 
 
 class Lesson:
@@ -478,7 +489,7 @@ def running(function, case: Case, times: float = 1):
         As many times `SECONDS` are allowed, for a task that trains.
     """
     if isinstance(function, Elsewhere):
-        raise TypeError("this check needs the answer itself, which is in another process")
+        raise NeedsTheAnswer("running")
     with _students_code(function, case, times), _time_limit(function, times * SECONDS):
         yield
 

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from lessons import grade, hand_in, judge
+from lessons import checks, grade, hand_in, judge
 from lessons.checks import Elsewhere
 from lessons.comparison import CheckFailed
 from tests.lessons.notebooks import ATTEMPTS, LESSONS, code_cells, filled_in, read, tasks
@@ -226,6 +226,10 @@ def describe(kernel, seen=None):
     data["source"] = "def grey(out, a):\\n    i = cuda.grid(1)\\n    if i < out.size: out[i] = (a[i] + 1) / 2"
     return data
 h.describe_kernel = describe
+""",
+    "answers with what is no message": """
+import lessons.hand_in as h
+h._run = lambda *a: ["returned", {"code": "x"}, {"tuple": []}]
 """,
     "catches the failure": """
 import lessons.comparison as c, lessons.checks
@@ -460,12 +464,19 @@ def test_what_cannot_cross_is_named():
 
 def test_an_answer_elsewhere_is_no_number():
     answer = Elsewhere("function", "function <lambda>", None)
-    from lessons import checks
-
     with pytest.raises(CheckFailed, match="x must be a number, got function <lambda>"):
         checks.check_value("x", answer, 3)
     with pytest.raises(CheckFailed, match=r"plain Python function; write @cuda\.jit"):
         checks.check_kernel(answer, None, [], 32, "out")
+
+
+def test_what_a_check_may_not_do_with_an_answer_elsewhere():
+    answer = Elsewhere("function", "function f", None)
+    for use in (lambda: answer(3), lambda: answer.__code__, lambda: answer.py_func):
+        with pytest.raises(checks.NeedsTheAnswer):
+            use()
+    with pytest.raises(checks.NeedsTheAnswer), checks.running(answer, None):
+        pass
 
 
 # ---- restoring the checks

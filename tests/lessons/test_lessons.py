@@ -1,12 +1,12 @@
 """Every lesson: its solution passes, its handout fails at its checks, attempts get what they deserve."""
 
-import functools
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -90,7 +90,6 @@ def test_an_empty_answer_fails(name, tmp_path):
 # ---- whole notebooks
 
 
-@functools.cache
 def nbval(name):
     """Run a lesson, solved and as handed out; return which code cells failed of both, and what nbval said."""
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env"]
@@ -116,15 +115,24 @@ def nbval(name):
     return failed, run.stdout
 
 
+@pytest.fixture(scope="module")
+def runs(request):
+    """What nbval says of each lesson that is to be tested; two run at a time."""
+    tests = (test_the_solution_passes.__name__, test_the_handout_fails_exactly_at_its_checks.__name__)
+    wanted = [item.callspec.params["name"] for item in request.session.items if item.originalname in tests]
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(nbval, name) for name in dict.fromkeys(wanted)}
+
+
 @pytest.mark.parametrize("name", LESSONS)
-def test_the_solution_passes(name):
-    failed, text = nbval(name)
+def test_the_solution_passes(name, runs):
+    failed, text = runs[name].result()
     assert failed["solution"] == [], text
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_the_handout_fails_exactly_at_its_checks(name):
-    failed, text = nbval(name)
+def test_the_handout_fails_exactly_at_its_checks(name, runs):
+    failed, text = runs[name].result()
     assert failed["handout"] == [check for _, check in tasks(read(name)).values()]
     assert "still open" in text and "Error" not in re.sub(r'raise NotImplementedError\(".*"\)', "", text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -60,6 +61,14 @@ def by_hand(judge, forger, undecided):
 # ---- The two networks
 
 
+@functools.cache
+def _warm_up():
+    """Compile what a step needs, so that an answer's seconds are its own."""
+    images, z = _batch(3, 3)
+    _after(1, lambda forger, judge: _judge_loss(forger, judge, images, z))
+    _after(0, lambda forger, judge: _forger_loss(forger, judge, z))
+
+
 def _network(function, case):
     with running(function, case):
         made = function(*case.inputs)
@@ -101,6 +110,7 @@ SIZES = [(20, 64, 36), (5, 7, 12), (3, 40, 1)]
 def generator(function):
     """Check a function of (noise, hidden, pixels) that makes a generator."""
     check_is_function(function)
+    _warm_up()
     for noise, hidden, pixels in SIZES:
         case = Case(f"{noise} random numbers, {hidden} hidden, {pixels} pixels", (noise, hidden, pixels))
         seed(1)
@@ -139,6 +149,7 @@ def generator(function):
 def discriminator(function):
     """Check a function of (pixels, hidden) that makes a discriminator, which returns a score."""
     check_is_function(function)
+    _warm_up()
     for _, hidden, pixels in SIZES:
         case = Case(f"{pixels} pixels and {hidden} hidden", (pixels, hidden))
         seed(2)
@@ -311,6 +322,7 @@ def _batch(n, m):
 def judge_step(function):
     """Check a function of (forger, judge, optimiser, images, z) that makes one step of the judge."""
     check_is_function(function)
+    _warm_up()
     for n, m in ((5, 5), (8, 3)):
         images, z = _batch(n, m)
         case = Case(f"{n} real pictures and {m} drawn ones", ())
@@ -366,6 +378,7 @@ def judge_step(function):
 def forger_step(function):
     """Check a function of (forger, judge, optimiser, z) that makes one step of the forger."""
     check_is_function(function)
+    _warm_up()
     for m in (5, 2):
         _, z = _batch(1, m)
         case = Case(f"{m} drawings", ())

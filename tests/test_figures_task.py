@@ -1,0 +1,64 @@
+"""The drawings of 7 Task compute what they show, and every frame of them can be read."""
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from figures import data_sizes, four_tasks, lookalikes, memorising, surprise
+from minidl.instruments.style import to_svg
+
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+COUNTS, TAUGHT, FRESH = (20, 200, 1347), (1, 1, 0.99), (0.4, 0.8, 0.95)
+
+#: Name → the frames of one widget, as the page shows them.
+FRAMES = {
+    "four_tasks": [
+        four_tasks.draw("regression", np.arange(64.0), np.arange(60.0), "numbers"),
+        four_tasks.draw("classification", RAMP, "4", "one of ten names"),
+        four_tasks.draw("translation", "the first\nof may", "1900-05-01", "a sequence"),
+        four_tasks.draw("synthesis", np.ones(32), RAMP, "something new"),
+    ],
+    "surprise": [surprise.draw(p) for p in (0.01, 0.5, 0.99, 1.0)],
+    "memorising": [memorising.draw(COUNTS, TAUGHT, FRESH, i) for i in range(3)],
+    "lookalikes": [lookalikes.draw(RAMP, RAMP * s, 1 - s, 1.2, "a seven") for s in (0.5, 0.8)],
+    "data_sizes": [data_sizes.draw({"few": 1797, "many": 15.6e12})],
+}
+EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
+
+
+@pytest.mark.parametrize("figure", EVERY)
+class TestEveryFrame:
+    def test_says_in_words_what_it_shows(self, figure):
+        assert len(figure.get_label()) > 20
+
+    def test_can_be_read_on_a_phone(self, figure):
+        """A page 390 pixels wide leaves 340 for a drawing."""
+        scale = 340 / (figure.get_figwidth() * 72)
+        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(sizes) >= 6.5
+
+    def test_uses_the_palette_only(self, figure):
+        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
+        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+
+
+@pytest.mark.parametrize("name", [name for name in FRAMES if len(FRAMES[name]) > 1])
+def test_frames_of_one_widget_have_one_size_and_differ(name):
+    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
+    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+
+
+@pytest.mark.parametrize(("share", "loss"), [(0.5, "0.69"), (0.01, "4.61"), (1.0, "0.00")])
+def test_surprise_is_minus_the_logarithm(share, loss):
+    assert f"costs {loss};" in surprise.draw(share).get_label()
+
+
+def test_a_task_says_both_of_its_sides():
+    label = FRAMES["four_tasks"][2].get_label()
+    assert label == "translation: given “the first of may”, wanted “1900-05-01”: a sequence."
+
+
+def test_every_data_set_has_its_number():
+    assert data_sizes.draw({"few": 1797, "many": 2e6}).get_label() == "Examples: few 1,797; many 2,000,000."

@@ -1,7 +1,7 @@
 # Every command of the book; `make` alone lists them. Each does its own set-up in .venv first.
 
 .DEFAULT_GOAL := help
-.PHONY: help book test serve lessons bench offline set-repository clean moved
+.PHONY: help book test serve lessons bench gpu offline set-repository clean moved
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -26,6 +26,13 @@ lessons: .venv/installed ## make the students' handouts from the solutions
 
 bench: .venv/installed ## time every kernel on this machine
 	@$(RUN) -m minidl bench $(ARGS)
+
+# It installs nothing: a machine with a GPU has its own numba for it, and the libraries to be compared with.
+gpu: ## check and time the CUDA kernels with this machine's own Python; without a GPU, compile and trace them
+	@for python in $(GPU_PYTHON) python3 python .venv/bin/python; do \
+		$$python -c 'import numba, tqdm, psutil, threadpoolctl' 2>/dev/null && \
+		exec $$python -m minidl gpu $(ARGS); done; \
+	echo "No Python with numba was found; one can be named: make gpu GPU_PYTHON=…"; exit 1
 
 offline: .venv/installed ## build a book that needs no network to be read into _build/offline (needs npm)
 	@$(RUN) book/build.py offline

@@ -1,5 +1,5 @@
 """The command line: `python -m minidl info` says what is here, `bench` times the kernels, `train` trains a
-model.
+model, `gpu` puts a GPU to the test.
 """
 
 from __future__ import annotations
@@ -66,6 +66,18 @@ def main(arguments: list[str] | None = None) -> None:
         "are added up by mpi (as the library does it, the default), ring, tree or server",
     )
     training.set_defaults(run=train)
+    real = commands.add_parser(
+        "gpu", help="check and time every CUDA kernel; without a GPU, compile and trace"
+    )
+    real.add_argument("--minutes", type=_positive(float), default=8.0, help="how long it may take (8)")
+    real.add_argument("--record", type=Path, metavar="FILE", help="by default figures/records/<device>.json")
+    real.add_argument(
+        "--stages",
+        nargs="+",
+        choices=("checks", "operations", "training", "race", "sanitizer"),
+        help="some of them; all by default",
+    )
+    real.set_defaults(run=gpu)
     chosen = parser.parse_args(arguments)
     chosen.run(chosen)
 
@@ -134,6 +146,13 @@ def _natural(text):
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number from 0, got {text!r}")
     return int(text)
+
+
+def gpu(chosen) -> None:
+    """Check and measure the GPU; the exit code says whether something wrong was found."""
+    from minidl.instruments.gpu.command import run
+
+    sys.exit(run(chosen.minutes, chosen.record, chosen.stages))
 
 
 def _positive(kind):

@@ -35,7 +35,10 @@ class Gpu:
         kernel[grid, block, 0, shared](*args)
 
     def download(self, array, out=None):
-        """Copy a device array to the host, into `out` if it is given."""
+        """Copy a device array to the host, or into `out` if it is given, wherever that is."""
+        if is_on_gpu(out):
+            out.copy_to_device(array)
+            return out
         if out is None or out.flags.c_contiguous:
             return array.copy_to_host(out)
         out[...] = array.copy_to_host()  # the driver copies into arrays without gaps only

@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -363,6 +364,7 @@ def provenance(kinds: Sequence[str] = ("cpu",)) -> dict:
     }
 
 
+@cache
 def _driver() -> str | None:
     """Return the version of NVIDIA's driver, if its own tool is there to be asked."""
     question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]

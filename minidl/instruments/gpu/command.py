@@ -199,7 +199,7 @@ class WithGpu:
         for name in training.NETWORKS:
             if self.out_of_time(f"the training of a {name}", 60):
                 return
-            wrong = training.same_losses(name, **sizes)
+            wrong = training.same_losses(name, **self._rounds(steps=3), **sizes)
             if wrong:
                 self.found(f"training of a {name}", wrong)
             timings = training.time_steps(name, **self._rounds(rounds=30, warm=5), **sizes)

@@ -13,14 +13,29 @@ from minidl import graph, layers
 from minidl.graph import Tensor
 from minidl.hardware.machine import GPU
 from minidl.instruments.stopwatch import Timing, Timings, provenance
-from minidl.models.gan import conv_gan, dense_gan
-from minidl.models.lenet import lenet
 from minidl.tasks import Adam, cross_entropy
-from minidl.tasks.adversarial import Adversarial
+from minidl.tasks.adversarial import Adversarial, noise
 from minidl.tasks.train import Supervised
 
 BATCH, SIDE = 64, 28
-NETWORKS = {"dense GAN": dense_gan, "convolutional GAN": conv_gan, "LeNet": lenet}
+
+
+def _gan(kind):
+    def make(side):
+        from minidl.models import gan
+
+        return getattr(gan, kind)(side=side)
+
+    return make
+
+
+def _lenet(side):
+    from minidl.models.lenet import lenet
+
+    return lenet(side=side)
+
+
+NETWORKS = {"dense GAN": _gan("dense_gan"), "convolutional GAN": _gan("conv_gan"), "LeNet": _lenet}
 
 
 def _adam(params):
@@ -30,16 +45,16 @@ def _adam(params):
 class OurTraining:
     """A network of the book with its recipe; `step()` takes one step and returns its losses."""
 
-    def __init__(self, name, device, side=SIDE, batch=BATCH, **sizes):
+    def __init__(self, name, device, side=SIDE, batch=BATCH):
         layers.seed(0)
-        self.network = NETWORKS[name](side=side, **sizes)
+        self.network = NETWORKS[name](side)
         if isinstance(self.network, layers.Sequential):
             self.recipe = Supervised(self.network, Adam, cross_entropy, None, None, device, None, "test", {})
         else:
             self.recipe = Adversarial(self.network, (_adam, _adam), 0.9, None, device)
         self.random = np.random.default_rng(1)
         pictures = np.random.default_rng(2)
-        self.inputs = pictures.uniform(-1, 1, (batch, 1, side, side)).astype(np.float32)
+        self.inputs = pictures.uniform(0, 1, (batch, 1, side, side)).astype(np.float32)
         self.labels = pictures.integers(0, 10, batch)
 
     def step(self):
@@ -130,8 +145,8 @@ def torch_step(name, **sizes):
     both = [torch.optim.Adam(m.parameters(), lr=2e-4, betas=(0.5, 0.999)) for m in (generator, judge)]
     loss_of = torch.nn.functional.binary_cross_entropy_with_logits
 
-    def noise():
-        return torch.from_numpy(ours.network.noise(len(inputs), ours.random)).cuda()
+    def draw():
+        return generator(torch.from_numpy(noise(ours.network, len(inputs), ours.random)).cuda())
 
     def down(optimiser, loss):
         for other in both:
@@ -142,11 +157,11 @@ def torch_step(name, **sizes):
 
     def step():
         with torch.no_grad():
-            drawings = generator(noise())
-        real, fake = judge(inputs.cuda()), judge(drawings)
+            drawings = draw()
+        real, fake = judge(2 * inputs.cuda() - 1), judge(drawings)
         wrong = loss_of(real, torch.full_like(real, 0.9)) + loss_of(fake, torch.zeros_like(fake))
         judge_loss = down(both[1], wrong)
-        said = judge(generator(noise()))
+        said = judge(draw())
         draw_loss = down(both[0], loss_of(said, torch.ones_like(said)))
         means = [real.detach().sigmoid().mean().item(), fake.detach().sigmoid().mean().item()]
         return judge_loss, draw_loss, *means

@@ -250,6 +250,21 @@ def test_the_race_times_every_rung_and_is_recorded_as_it_goes(small, tmp_path, c
     for what in ("sliding average, cuda doubling: 8,192, window 256", "matmul, cuda vector: 16 × 16"):
         assert what in said
     assert "nothing to compare with" in said
+    read_by_the_book(record)
+
+
+def read_by_the_book(record):
+    """A page that shows recorded times finds them, and minds no others."""
+    folder = record.parent / "figures" / "records"
+    folder.mkdir(parents=True)
+    (folder / "pretended.json").write_bytes(record.read_bytes())
+    with mock.patch.object(stopwatch.resources, "files", lambda package: record.parent / package):
+        (matmul,) = stopwatch.recorded("matmul")
+        (checks,) = stopwatch.recorded("GPU checks")
+        assert stopwatch.recorded("no such") == []
+    assert matmul.source().startswith("recorded: ") and "Pretended GPU" in matmul.source()
+    assert "cuda vector" in str(matmul.table()) and checks.results == ()
+    assert "cuda vector" in matmul.plot().get_label()
 
 
 def test_time_runs_out_and_what_is_left_out_is_said(small, tmp_path, capsys):

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 
-from safetensors import safe_open
-from safetensors.numpy import load as read
-
 FOLDER = files("minidl.models") / "weights"
 NAMES = ("gan", "began", "lenet")
 
@@ -19,6 +16,10 @@ def load(name, model):
 
     They are stored in half the precision, float16, and computed with in float32.
     """
+    from safetensors.numpy import (
+        load as read,  # imported where it is used: without weights, it can be missing
+    )
+
     model.load_state_dict(read((FOLDER / f"{name}.safetensors").read_bytes()))
     return model.eval()
 
@@ -27,5 +28,7 @@ def about(name):
     """Return what is noted about the weights of this name, a dict of str: seed, date, versions, figures."""
     if name not in NAMES:
         raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+    from safetensors import safe_open
+
     with as_file(FOLDER / f"{name}.safetensors") as path, safe_open(path, "numpy") as file:
         return file.metadata()

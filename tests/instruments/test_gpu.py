@@ -399,6 +399,19 @@ def test_pytorchs_step_is_ours(monkeypatch):
                 assert [row[key] for key in keys] == pytest.approx(list(other), rel=1e-3)
 
 
+def test_the_networks_are_the_books(monkeypatch):
+    for name in training.NETWORKS:
+        ours = training.OurTraining(name, "cpu", side=8, batch=3)
+        assert all(np.isfinite(value) for value in ours.step().values())
+        assert ours.inputs.min() >= 0 and training.SIDE == 28
+    torch = pytest.importorskip("torch", reason="PyTorch, the rival, is not installed")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
+    monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
+    for name in training.NETWORKS:
+        assert np.isfinite(training.torch_step(name, side=8, batch=3)()).all()
+
+
 # -------------------------------------------------------------------------------------------- what it needs
 
 BLOCKING = """
@@ -410,7 +423,7 @@ class Block:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Block())
 import minidl.hardware, minidl.kernels, minidl.ops, minidl.graph, minidl.layers, minidl.models, minidl.tasks
-import minidl.instruments.stopwatch, minidl.instruments.bench
+import minidl.models.gan, minidl.models.lenet, minidl.instruments.stopwatch, minidl.instruments.bench
 import minidl.instruments.gpu.command
 from minidl.instruments import stopwatch
 print(stopwatch.provenance()["versions"]["numpy"])

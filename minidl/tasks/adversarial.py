@@ -57,7 +57,8 @@ def fit_gan(
     smooth : float
         What the discriminator is told is the probability that data is real: less than 1 keeps it from being
         too sure (T. Salimans et al., arXiv:1606.03498, section 3.4).
-    epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device, parallel : like `fit`.
+    epochs, batch_size, seed, schedule, clip, checkpoint, callbacks, progress, device, parallel :
+        as for `fit`.
         A schedule that ends in small steps ends the game in a draw, and not in the middle of a fight.
 
     Returns

@@ -170,7 +170,7 @@ class LocalResponseNorm(Layer):
         """A mean over a window, sliding over channels instead of pixels."""
         if x.ndim != 4:
             raise ValueError(f"input must have shape (N, C, H, W), got {tuple(x.shape)}")
-        n, c, h, w = x.shape
+        n, c, h, w = (-1 if i == 0 and size is None else size for i, size in enumerate(x.shape))
         squares = (x * x).reshape((n, 1, c, h * w))
         mean = graph.avg_pool2d(squares, (self.size, 1), 1, (self.size // 2, 0)).reshape((n, c, h, w))
         return x * (self.k + self.alpha * mean) ** -self.beta

@@ -231,3 +231,21 @@ def test_a_file_of_a_terabyte_is_refused_without_reading_it(tmp_path):
         model = Pair()
         del model.count
         weights.load(file, model)
+
+
+def test_whatever_is_changed_in_a_header_it_is_refused_or_loads(model, tmp_path):
+    weights.save(model, tmp_path / "w", seed=0)
+    content, random = (tmp_path / "w").read_bytes(), np.random.default_rng(0)
+    length = 8 + int.from_bytes(content[:8], "little")
+    outcomes = set()
+    for _ in range(300):
+        changed = bytearray(content)
+        changed[random.integers(0, length)] = random.integers(0, 256)
+        (tmp_path / "w").write_bytes(changed)
+        try:
+            weights.load(tmp_path / "w", model)
+            outcomes.add("loads")
+        except ValueError as error:
+            outcomes.add("refused")
+            assert str(tmp_path / "w") in str(error)
+    assert outcomes == {"loads", "refused"}

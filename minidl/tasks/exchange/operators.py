@@ -69,7 +69,9 @@ class Step:
         """Raise ValueError if an array of this shape is larger than the limit."""
         size = itemsize * math.prod(1 if n is None else int(n) for n in shape)
         if size > self.limit:
-            raise ValueError(f"a result of shape {tuple(shape)} has {size:,} bytes, the limit is {self.limit:,}")
+            raise ValueError(
+                f"a result of shape {tuple(shape)} has {size:,} bytes, the limit is {self.limit:,}"
+            )
 
     def get(self, name, default=None):
         """Return an attribute."""
@@ -285,7 +287,9 @@ def _flat_image(step, x, weight):
     """Return x, weight and whether they were rows: (N, C, L) is an image one pixel high."""
     if x.ndim == 3 and (weight is None or weight.ndim == 3):
         x = _reshaped(step, x, (*_sides(x), 1, x.shape[2]))
-        return x, weight and _reshaped(step, weight, (*weight.shape[:2], 1, weight.shape[2])), True
+        if weight is not None:
+            weight = _reshaped(step, weight, (*weight.shape[:2], 1, weight.shape[2]))
+        return x, weight, True
     if x.ndim != 4 or (weight is not None and weight.ndim != 4):
         raise ValueError(f"images (N, C, H, W) or rows (N, C, L) are needed, got {tuple(x.shape)}")
     return x, weight, False
@@ -605,7 +609,9 @@ def _slice(step, x, starts=None, ends=None, axes=None, steps=None):
     axes = _axes(step, axes, x.ndim) or range(len(starts))
     steps = [1] * len(starts) if steps is None else integers(steps, "steps")
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise ValueError(f"starts {starts}, ends {ends}, axes {list(axes)} and steps {steps} do not go together")
+        raise ValueError(
+            f"starts {starts}, ends {ends}, axes {list(axes)} and steps {steps} do not go together"
+        )
     index = [slice(None)] * x.ndim
     for start, end, axis, stride in zip(starts, ends, axes, steps, strict=True):
         past_the_start = stride < 0 and x.shape[axis] is not None and end < -x.shape[axis]
@@ -622,10 +628,14 @@ def _gather(step, x, indices):
         size, array = x.shape[axis], indices.numpy()
         if size is not None:
             if array.size and not -size <= array.min() <= array.max() < size:
-                raise ValueError(f"indices must be from {-size} to {size - 1}, got {array.min()} to {array.max()}")
+                raise ValueError(
+                    f"indices must be from {-size} to {size - 1}, got {array.min()} to {array.max()}"
+                )
             array = np.where(array < 0, array + size, array)
         if axis or x.ndim != 2:
-            return step.do(ops.getitem, x, index=(*(slice(None),) * axis, array if array.ndim else int(array)))
+            return step.do(
+                ops.getitem, x, index=(*(slice(None),) * axis, array if array.ndim else int(array))
+            )
         indices = Tensor(array)
     elif axis or x.ndim != 2:
         raise ValueError(f"rows of a table can be looked up, not axis {axis} of {tuple(x.shape)}")
@@ -672,7 +682,9 @@ def _tile(step, x, repeats):
 def _resize(step, x, *settings):
     """Whole blocks of one pixel: the only way of making an image larger that is known here."""
     if step.get("mode", "nearest") != "nearest" or x.ndim != 4:
-        raise ValueError(f"only nearest neighbours in images, got mode={step.get('mode')!r}, {tuple(x.shape)}")
+        raise ValueError(
+            f"only nearest neighbours in images, got mode={step.get('mode')!r}, {tuple(x.shape)}"
+        )
     if step.operator == "Resize" and step.opset >= 11:
         _, scales, sizes = (*settings, None, None, None)[:3]
         where = step.get("coordinate_transformation_mode", "half_pixel")
@@ -689,6 +701,11 @@ def _resize(step, x, *settings):
         scales = [1.0 if n is None else s / n for s, n in zip(sizes, x.shape, strict=True)]
     else:
         scales = step.get("scales") if scales is None else numbers(scales, "scales").tolist()
-    if scales is None or len(scales) != 4 or scales[:2] != [1, 1] or any(s != int(s) or s < 1 for s in scales):
+    if (
+        scales is None
+        or len(scales) != 4
+        or scales[:2] != [1, 1]
+        or any(s != int(s) or s < 1 for s in scales)
+    ):
         raise ValueError(f"scales must be 1, 1 and two whole numbers, got {scales}")
     return step.do(ops.upsample, x, scale=(int(scales[2]), int(scales[3])))

@@ -47,6 +47,15 @@ def import_onnx(path, *, limit=1 << 30):
         folder, or has an operator that is not known here: the message names it and its node.
     """
     package, path = onnx(), Path(path)
+    try:
+        return _network(package, path, limit)
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is damaged: a name in it is no text") from None
+    except ValueError as error:
+        raise error if str(path) in str(error) else ValueError(f"{path}: {error}") from None
+
+
+def _network(package, path, limit):
     proto = _parsed(package, path, limit)
     for tensor in _tensors(proto.graph):
         _bring_in(package, tensor, path, limit)
@@ -56,19 +65,19 @@ def import_onnx(path, *, limit=1 << 30):
         raise ValueError(f"{path} is no valid ONNX: {in_words(error)}") from None
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST:
-        raise ValueError(f"{path} is written for operator set {opset}, older than {OLDEST}: convert it first, "
-                         "onnx.version_converter does")  # fmt: skip
-    graph = proto.graph
+        raise ValueError(
+            f"{path} is written for operator set {opset}, older than {OLDEST}: onnx.version_converter helps"
+        )
     _refuse_unknown(path, proto)
+    graph = proto.graph
     steps = [_step(package, node, opset, limit) for node in graph.node]
     weights = {tensor.name: _array(package, tensor) for tensor in graph.initializer}
     inputs = [info for info in graph.input if info.name not in weights]
     for info in (*inputs, *graph.output):
         if info.type.WhichOneof("value") != "tensor_type":
-            raise ValueError(f"{path}: {info.name!r} is no tensor")
-    return ForeignNetwork(
-        path.name, steps, weights, [(i.name, _shape(i)) for i in inputs], [o.name for o in graph.output]
-    )
+            raise ValueError(f"{info.name!r} is no tensor")
+    shapes = [(info.name, _shape(info)) for info in inputs]
+    return ForeignNetwork(path.name, steps, weights, shapes, [info.name for info in graph.output])
 
 
 class ForeignNetwork(Layer):
@@ -173,7 +182,9 @@ def _parsed(package, path, limit):
         raise ValueError(f"{path} is no ordinary file")
     size = path.stat().st_size
     if size > limit:
-        raise ValueError(f"{path} has {size:,} bytes, more than the limit of {limit:,}; give limit= if it may")
+        raise ValueError(
+            f"{path} has {size:,} bytes, more than the limit of {limit:,}; give limit= if it may"
+        )
     from google.protobuf.message import DecodeError
 
     proto = package.ModelProto()
@@ -200,11 +211,13 @@ def _tensors(graph):
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.graphs or attribute.HasField("g"):
-                raise ValueError(f"operator {node.op_type} (node {node.name!r}) has a graph inside, which is "
-                                 "not known here")  # fmt: skip
+                raise ValueError(
+                    f"{node.op_type} (node {_called(node)!r}) has a graph inside: not known here"
+                )
             if attribute.sparse_tensors or attribute.HasField("sparse_tensor"):
-                raise ValueError(f"operator {node.op_type} (node {node.name!r}) holds a sparse tensor, which "
-                                 "is not known here")  # fmt: skip
+                raise ValueError(
+                    f"{node.op_type} (node {_called(node)!r}) has a sparse tensor: not known here"
+                )
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
@@ -253,10 +266,11 @@ def _from_beside(tensor, path, name, size):
     except OSError as error:
         why = "it is a link" if beside.is_symlink() else error.strerror
         raise ValueError(f"{path}: {name} should be in {location!r} beside it: {why}") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(handle)
+        raise ValueError(f"{path}: {name} should be in {location!r}, which is no file of its own: refused")
     with open(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise ValueError(f"{path}: {name} should be in {location!r}, which is no file of its own: refused")
         if status.st_size < offset + size:
             raise ValueError(
                 f"{path}: {name} should be at {offset:,} in {location!r}, which ends at {status.st_size:,}"
@@ -270,7 +284,7 @@ def _array(package, tensor):
         array = package.numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{tensor.name or 'a constant'}: {error}") from None
-    if array.dtype.kind == "f" and array.dtype.itemsize < 4 or array.dtype.kind == "V":
+    if (array.dtype.kind == "f" and array.dtype.itemsize < 4) or array.dtype.kind == "V":
         array = array.astype(np.float32)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{tensor.name or 'a constant'} holds {array.dtype}, which is not known here")
@@ -278,7 +292,7 @@ def _array(package, tensor):
 
 
 def _shape(info):
-    """Return the shape that an input should have, None for a size that may be any; or None, if any will do."""
+    """Return the shape that an input should have, with None for any size; or None, if any will do."""
     if not info.type.tensor_type.HasField("shape"):
         return None
     return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None
@@ -287,13 +301,17 @@ def _shape(info):
 
 def _refuse_unknown(path, proto):
     unknown = [
-        f"{'.'.join(filter(None, [node.domain, node.op_type]))} (node {node.name or node.output[0]!r})"
+        f"{'.'.join(filter(None, [node.domain, node.op_type]))} (node {_called(node)!r})"
         for node in proto.graph.node
         if node.domain not in ("", "ai.onnx") or node.op_type not in READERS
     ]
     if unknown:
         more = f" and {len(unknown) - 5} more" * (len(unknown) > 5)
         raise ValueError(f"{path} has operators that are not known here: {', '.join(unknown[:5])}{more}")
+
+
+def _called(node):
+    return node.name or next(iter(node.output), "without a name")
 
 
 def _step(package, node, opset, limit):
@@ -307,13 +325,4 @@ def _step(package, node, opset, limit):
         elif not isinstance(value, (int, float)):
             value = list(value)
         attributes[attribute.name] = value
-    step = Step(
-        node.name or node.output[0],
-        node.op_type,
-        tuple(node.input),
-        tuple(node.output),
-        attributes,
-        opset,
-        limit,
-    )
-    return step
+    return Step(_called(node), node.op_type, tuple(node.input), tuple(node.output), attributes, opset, limit)

@@ -121,11 +121,9 @@ class _Writing:
 
     def __init__(self, package, model, where):
         self.onnx, self.where = package, where
-        self.nodes, self.weights, self.names = [], {}, {}
-        self.owners = {}
+        self.nodes, self.weights, self.names, self.owners = [], {}, {}, {}
         for name, value in model._own():
             self.owners.setdefault(id(value), name)
-        self.kept = []  # so that no id is used twice
 
     def write(self, inputs, outputs, examples, answers):
         """Return the whole model."""
@@ -170,13 +168,12 @@ class _Writing:
         return WRITERS[node.op](self, node, *[self.names[i] for i in node.inputs], **node.params)
 
     def weight(self, value):
-        """Return the name of a parameter or a piece of state, which is learned and goes into the list."""
-        name = self.owners.get(id(value)) or f"tensor{len(self.weights)}"
-        if name not in self.weights:
-            self.owners[id(value)] = name
-            self.kept.append(value)
-            array = value.numpy() if isinstance(value, Tensor) else value
-            self.weights[name] = np.array(array, order="C")
+        """Return the name of a parameter or a piece of state; of anything else, that of a constant."""
+        array = value.numpy() if isinstance(value, Tensor) else value
+        name = self.owners.get(id(value))
+        if name is None:  # computed from weights alone
+            return self.array(array)
+        self.weights.setdefault(name, np.array(array, order="C"))
         return name
 
     def array(self, value, dtype=None):
@@ -361,7 +358,9 @@ def _embedding(to, node, weight, indices):
 
 
 @writes(ops.batch_norm)
-def _batch_norm(to, node, x, weight, bias, running_mean, running_var, batches, training=True, momentum=0.1, eps=1e-5):
+def _batch_norm(
+    to, node, x, weight, bias, running_mean, running_var, batches, training=True, momentum=0.1, eps=1e-5
+):
     if training:
         raise ValueError(f"{to.path}: batch normalisation stays in training, which ONNX files are not for")
     mean, variance = to.weight(running_mean), to.weight(running_var)

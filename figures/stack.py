@@ -30,6 +30,7 @@ CHAPTERS = {
     (1, "down"),
     (1, "up"),
     (2, "up"),
+    (3, "up"),
 }
 
 REPOSITORY = "https://github.com/OWNER/osi-of-neural-networks"

@@ -837,3 +837,27 @@ def _timed(time, work):
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+# -- a few blocks only ---------------------------------------------------------------------------------------
+
+
+def test_one_block_of_a_launch_can_be_traced_alone():
+    kernel = body("i = cuda.grid(1)", "if i < a.size:", "    out[i] = 2 * a[i]")
+    out, a = zeros(100), ramp(100)
+    traced = trace(kernel, 4, TPB, out, a, blocks=[2])
+    assert traced.counts()["global_writes"].total == TPB
+    assert np.array_equal(np.flatnonzero(out), np.arange(64, 96)) and out[70] == 140
+    assert kinds(traced) == []  # what the other blocks would have written is not missed
+    assert {request.block for request in traced.warps()} == {2}
+    whole = trace(kernel, 4, TPB, zeros(100), a)
+    assert [r for r in whole.warps() if r.block == 2] == traced.warps()
+
+
+@pytest.mark.parametrize(
+    "blocks, error", [([4], ValueError), ([], ValueError), ([-1], ValueError), (["a"], TypeError)]
+)
+def test_blocks_that_are_not_there_are_named(blocks, error):
+    kernel = body("out[cuda.grid(1)] = a[0]")
+    with pytest.raises(error, match="blocks must"):
+        trace(kernel, 4, 1, zeros(4), ramp(1), blocks=blocks)

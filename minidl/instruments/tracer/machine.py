@@ -14,7 +14,7 @@ class TracedGpu:
 
     Parameters
     ----------
-    schedule, seed
+    schedule, seed, blocks
         Handed to every `trace`.
 
     Attributes
@@ -29,9 +29,10 @@ class TracedGpu:
     >>> machine.traces[0].counts()["global_reads"].total  # doctest: +SKIP
     """
 
-    def __init__(self, schedule="in-order", seed=0):
+    def __init__(self, schedule="in-order", seed=0, blocks=None):
         self.schedule = schedule
         self.seed = seed
+        self.blocks = blocks
         self.traces: list[Trace] = []
 
     def upload(self, array):
@@ -45,9 +46,8 @@ class TracedGpu:
 
     def launch(self, kernel, grid, block, *args, shared=0):
         """Trace `kernel`, keep the trace in `traces`, and return it."""
-        self.traces.append(
-            trace(kernel, grid, block, *args, shared=shared, schedule=self.schedule, seed=self.seed)
-        )
+        how = {"shared": shared, "schedule": self.schedule, "seed": self.seed, "blocks": self.blocks}
+        self.traces.append(trace(kernel, grid, block, *args, **how))
         return self.traces[-1]
 
     def download(self, array, out=None):

@@ -163,7 +163,7 @@ class Villain:
 
 
 class Launch:
-    """One launch: `run()` runs every block to its end.
+    """One launch: `run()` runs every block, or those in `blocks`, to its end.
 
     Attributes
     ----------
@@ -171,22 +171,23 @@ class Launch:
         False if it was stopped in a loop that does not end.
     """
 
-    def __init__(self, program, memory, grid, block, args, policy, shared_bytes, limit):
+    def __init__(self, program, memory, grid, block, args, policy, shared_bytes, limit, blocks=None):
         self.program, self.memory = program, memory
         self.grid, self.block, self.args = grid, block, args
         self.policy, self.shared_bytes, self.limit = policy, shared_bytes, limit
+        self.chosen = range(grid.size) if blocks is None else blocks
         self.steps = 0
         self.busiest: Thread | None = None  # of the threads that have not finished
         self.complete = True
 
     def run(self):
         """Run all blocks, a few of them at a time."""
-        if self.grid.size * self.block.size > self.limit:
-            raise self._too_large(f"has {self.grid.size * self.block.size:,} threads")
+        if len(self.chosen) * self.block.size > self.limit:
+            raise self._too_large(f"has {len(self.chosen) * self.block.size:,} threads")
         started, blocks, ready, window = 0, [], [], self.policy.blocks
         while self.complete:
-            while started < self.grid.size and len(blocks) < window:
-                blocks.append(Block(self, started))
+            while started < len(self.chosen) and len(blocks) < window:
+                blocks.append(Block(self, self.chosen[started]))
                 ready += blocks[-1].threads
                 started += 1
             if not blocks:
@@ -198,7 +199,9 @@ class Launch:
                 ready.append(ready.pop(position))  # the others first
                 if quantum == InOrder.quantum:
                     window += 1  # it may wait for a block that has not started
-                    if (started == self.grid.size or window > MOST_WAITING) and self._spinning(thread, ready):
+                    if (started == len(self.chosen) or window > MOST_WAITING) and self._spinning(
+                        thread, ready
+                    ):
                         self._give_up(thread, thread.loop)
                 continue
             thread.spun_from = None

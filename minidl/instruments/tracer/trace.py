@@ -39,6 +39,7 @@ def trace(
     shared=0,
     limit=LIMIT,
     without_barriers=(),
+    blocks=None,
 ) -> Trace:
     """Run a CUDA kernel on the CPU, thread by thread, with real values, and record every access.
 
@@ -64,6 +65,9 @@ def trace(
         Stop after this many accesses.
     without_barriers : iterable of int, or True
         Source lines whose `syncthreads()` is left out, to see what it is for; True leaves out all.
+    blocks : iterable of int, optional
+        Run only these blocks of the grid, by their numbers: a look at one block of a large launch. What the
+        others would have written is not missed.
 
     Returns
     -------
@@ -89,9 +93,10 @@ def trace(
     )
     args = check_arguments(function, args)
     without_barriers = _check_lines(kernel, without_barriers)
+    blocks = _check_blocks(blocks, grid)
     if copy:
         args = copies(args)
-    run = _Run(kernel, grid, block, shared, limit, without_barriers)
+    run = _Run(kernel, grid, block, shared, limit, without_barriers, blocks)
     policy, harm = InOrder(), ""
     if schedule == "adversarial":
         rehearsal = run(policy, copies(args))
@@ -134,6 +139,7 @@ class _Run:
     shared: int
     limit: int
     without_barriers: tuple
+    blocks: tuple | None
 
     def __call__(self, policy, args) -> _Result:
         arithmetic = Arithmetic()
@@ -141,7 +147,9 @@ class _Run:
         program = Program(self.kernel, arithmetic, self.without_barriers)
         names = program.function.__code__.co_varnames[: len(args)]
         seen = bind(memory, names, args)
-        launch = Launch(program, memory, self.grid, self.block, seen, policy, self.shared, self.limit)
+        launch = Launch(
+            program, memory, self.grid, self.block, seen, policy, self.shared, self.limit, self.blocks
+        )
         with np.errstate(all="ignore"):
             launch.run()
         columns = memory.accesses.columns()
@@ -164,6 +172,7 @@ class _Result:
     flops = property(lambda self: self.arithmetic.flops)
     steps = property(lambda self: self.launch.steps)
     complete = property(lambda self: self.launch.complete)
+    whole = property(lambda self: len(self.launch.chosen) == self.launch.grid.size)
 
     def findings(self, args) -> list[Finding]:
         """Return everything that is wrong, then everything that is slow."""
@@ -172,7 +181,7 @@ class _Result:
         findings += judge.races() + judge.uninitialised()
         if self.complete and not any(finding.kind == "exception" for finding in findings):
             known = {finding.array for finding in findings if finding.kind in ("race", "writes-input")}
-            findings += judge.unwritten()
+            findings += judge.unwritten() if self.whole else []
             findings += [finding for finding in judge.overwritten_inputs() if finding.array not in known]
         findings += [
             _non_constant_shape(program.sites[site], shape) for site, shape in program.dynamic_shapes
@@ -198,6 +207,18 @@ def _float64(site) -> Finding:
         "which a GPU computes at 1/2 to 1/64 of the speed: write float32(2) for 2.0 and for 2"
     )
     return Finding("float64", "", None, (), site.line, message, (site.line,))
+
+
+def _check_blocks(blocks, grid) -> tuple[int, ...] | None:
+    if blocks is None:
+        return None
+    blocks = tuple(dict.fromkeys(check_whole("blocks", number) for number in blocks))
+    for number in blocks:
+        if number >= grid.size:
+            raise ValueError(f"blocks must be numbers from 0 to {grid.size - 1}, got {number}")
+    if not blocks:
+        raise ValueError("blocks must name at least one block, got none")
+    return blocks
 
 
 def _check_lines(kernel, lines) -> tuple[int, ...]:

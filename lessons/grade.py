@@ -234,8 +234,8 @@ def _grade_id(master, cell):
 def restore(cells, master: Master) -> tuple[list, list[str]]:
     """Put the master's check cells into a student's notebook; return its cells, and what had been changed.
 
-    A check stays where the student has it, if that is after the cell that the master has before it; else it
-    comes right after that cell. All other cells stay as they are, and where they are.
+    A check stays where the student has it, if that is after the cell with its answer; else it comes right
+    after that cell, and its copies. All other cells stay as they are, and where they are.
     """
     remarks = []
     originals = {}  # position in the student's notebook → the master's cell
@@ -246,15 +246,14 @@ def restore(cells, master: Master) -> tuple[list, list[str]]:
             if original.cell_type == cell.cell_type and (by_name or same):
                 originals[i] = original
                 break
-    result = [(i, cell) for i, cell in enumerate(cells) if not is_check(originals.get(i, cell))]
-    result = [(i, cell) for i, cell in result if i not in originals or not is_check(originals[i])]
+    result = [(i, cell) for i, cell in enumerate(cells) if i not in originals or not is_check(originals[i])]
     for number, check in enumerate(master.checks):
         places = [i for i, original in originals.items() if original is check]
         before = []
         for original in master.cells[: master.cells.index(check)]:
             before += [i for i, known in originals.items() if known is original and not is_check(original)]
         answer = [i for i, known in originals.items() if known is _before(master, check)]
-        after = max(answer or before or [-1])
+        later = [i for i in places if i > min(answer or before or [-1])]
         title = master.lesson.tasks[number].title
         if not places:
             remarks.append(f"the check of {title!r} was missing")
@@ -262,10 +261,9 @@ def restore(cells, master: Master) -> tuple[list, list[str]]:
             remarks.append(f"the check of {title!r} was there {len(places)} times")
         elif cells[places[0]].source.strip() != check.source.strip():
             remarks.append(f"the check of {title!r} had been changed")
-        elif places[0] < after:
+        elif not later:
             remarks.append(f"the check of {title!r} stood before its answer")
-        later = [i for i in places if i > after]
-        place = later[0] if later else after + 0.5 + number / 1000
+        place = later[0] if later else max(answer or before or [-1]) + 0.5 + number / 1000
         result.append((place, nbformat.from_dict({**deepcopy(check), "check": True})))
     return [cell for _, cell in sorted(result, key=lambda item: item[0])], remarks
 

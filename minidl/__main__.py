@@ -35,6 +35,11 @@ def main(arguments: list[str] | None = None) -> None:
         help="also write the measurements as JSON, by default to figures/records/<device>.json",
     )
     timing.set_defaults(run=bench)
+    stepping = commands.add_parser("steps", help="time whole training steps beside PyTorch's")
+    stepping.add_argument("step", nargs="*", help='which, for instance "dense GAN"; all by default')
+    stepping.add_argument("--rounds", type=_positive(int), default=40, help="of each step (40)")
+    stepping.add_argument("--memory", action="store_true", help="measure the memory they take instead")
+    stepping.set_defaults(run=steps)
     training = commands.add_parser("train", help="train a model, with a checkpoint that survives Ctrl-C")
     training.add_argument("model", choices=MODELS)
     training.add_argument("--epochs", type=_positive(int), help="by default, enough for a good result")
@@ -153,6 +158,19 @@ def gpu(chosen) -> None:
     from minidl.instruments.gpu.command import run
 
     sys.exit(run(chosen.minutes, chosen.record, chosen.stages))
+
+
+def steps(chosen) -> None:
+    """Time training steps, or measure their memory, and print a table."""
+    from minidl.instruments.steps import measure, measure_memory, memory_table, table
+
+    try:
+        if chosen.memory:
+            print(memory_table(measure_memory(chosen.step, progress=sys.stderr.isatty())))
+        else:
+            print(table(measure(chosen.step, chosen.rounds, progress=sys.stderr.isatty())))
+    except ValueError as unknown:
+        sys.exit(f"steps: {unknown}")
 
 
 def _positive(kind):

@@ -53,6 +53,7 @@ mode = _Mode()
 
 
 _numbers = itertools.count()
+_new, _ndarray = object.__new__, np.ndarray  # used for every step: shorter ways to them
 NONE = {}  # the parameters of operations without any
 ALL_OF_IT = 1 << 17  # bytes: to see whether a larger array was changed, only a sample of it is compared
 
@@ -82,7 +83,7 @@ class Step:
     shape, dtype : those of the result
     number : int
         Steps are numbered as they are made.
-    print : bytes
+    print : list of bytes, or None
         What the arrays in `saved` looked like then.
     """
 
@@ -91,10 +92,13 @@ class Step:
     )  # fmt: skip
 
     def __init__(self, op, params, saved, parents, result):
-        self.op, self.params, self.saved, self.parents = op, params or NONE, saved, parents
+        self.op = op  # one by one: four at a time would be packed into a tuple first
+        self.params = params or NONE
+        self.saved = saved
+        self.parents = parents
         self.shape, self.dtype = result.shape, result.dtype
         self.number = next(_numbers)
-        self.print = _print(saved)
+        self.print = _print(saved) if saved else None
         self.retained = self.place = None
 
     def check_unchanged(self):
@@ -113,9 +117,7 @@ class Step:
 
 def _print(saved):
     """Return the bytes of all small arrays in a tuple, and a sample of the large ones."""
-    return b"".join(
-        [a.tobytes() if a.nbytes <= ALL_OF_IT else _sample(a) for a in saved if type(a) is np.ndarray]
-    )
+    return [a.tobytes() if a.nbytes <= ALL_OF_IT else _sample(a) for a in saved if type(a) is _ndarray]
 
 
 def _sample(array):
@@ -148,9 +150,9 @@ def apply(op, *inputs, **params):
         result, saved = mode.quietly(op.forward, *[t.data for t in inputs], **params)
     except (ValueError, TypeError) as error:
         raise _explained(error, op, inputs, params) from None
-    if type(result) is not np.ndarray and not is_on_gpu(result):
+    if type(result) is not _ndarray and (isinstance(result, np.generic) or not is_on_gpu(result)):
         result = np.asarray(result)  # NumPy makes a bare number of an array without dimensions
-    out = Tensor.__new__(Tensor)
+    out = _new(Tensor)
     out.data, out._grad, out.step = result, None, None
     if mode.recording:
         parents = [t.step for t in inputs]
@@ -510,15 +512,20 @@ def walk_back(root, gradient, order=None, on_leaf=None, on_step=None):
     steps, uses = steps_back(root)
     pending = {root: gradient}
     watching = mode.watching
-    summed = set()  # whose pending gradient is a sum made here, which may be added to in place
+    ours = set()  # whose pending gradient is an array that nobody else holds, and that may be written to
+    undisturbed = not (watching or on_step)  # nobody looks at a gradient after the step it was for
     for step in steps if order is None else order:
         g = pending.pop(step, None)
         if g is None:
             continue
-        step.check_unchanged()
+        if step.saved:
+            step.check_unchanged()
         if step.retained and (tensor := step.retained()) is not None:
             tensor.grad = g if tensor.grad is None else tensor.grad + g
-        gradients = step.op.vjp(g, step.saved, step.parents, **step.params)
+        if undisturbed and step.op.overwrites_gradient and step in ours and not step.retained:
+            gradients = step.op.vjp(g, step.saved, step.parents, **step.params, out=g)
+        else:
+            gradients = step.op.vjp(g, step.saved, step.parents, **step.params)
         if watching:
             _watch_backward(step, g, gradients)
         if on_step:
@@ -528,23 +535,26 @@ def walk_back(root, gradient, order=None, on_leaf=None, on_step=None):
             if made is None:
                 continue
             if gradient is not None:
-                if gradient.shape != made.shape:
-                    gradient = unbroadcast(gradient, made.shape)
-                if gradient.dtype is not made.dtype:
-                    gradient = gradient.astype(made.dtype, copy=False)
+                like = parent if made is parent else made.data
+                if gradient.shape != like.shape:
+                    gradient = unbroadcast(gradient, like.shape)
+                if gradient.dtype is not like.dtype:
+                    gradient = gradient.astype(like.dtype, copy=False)
                 known = pending.get(parent)
                 if known is None:
                     pending[parent] = gradient
-                elif parent in summed:
+                    if gradient is not g and type(gradient) is _ndarray and gradient.base is None:
+                        ours.add(parent)
+                elif parent in ours:
                     pending[parent] = _add_to(known, gradient)
                 else:
                     pending[parent] = ops.add.forward(known, gradient)[0] if _gpu_in_use else known + gradient
-                    summed.add(parent)
+                    ours.add(parent)
             if made is not parent:
                 uses[parent] -= 1
                 if not uses[parent] and parent in pending:
                     gradient = pending.pop(parent)
-                    _deliver(made, gradient if parent in summed else _own(gradient, g), on_leaf)
+                    _deliver(made, gradient if parent in ours else _own(gradient, g), on_leaf)
 
 
 def _add_to(total, gradient):

@@ -186,6 +186,8 @@ def alike(other, value):
     So 2 * x has the dtype of x, whichever that is, and so has x times a list, or an array of integers.
     """
     if isinstance(other, Value):
+        if other is value:
+            return other
         takes = other.dtype.kind != "f" and value.dtype.kind == "f"
         return other.astype(value.dtype) if takes else other
     dtype = value.dtype

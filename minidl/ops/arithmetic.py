@@ -98,13 +98,13 @@ class Elementwise(Op):
     ):
         self.name, self.formula, self.derivatives, self.params = name, formula, derivatives, params
         self.inputs = inputs or tuple(sorted(letters(formula) - set(params)))
-        self.backward = backward
+        self.backward, self.overwrites_gradient = backward, backward is not None
         mentioned = set().union(*(letters(d) for d in derivatives if d))
         self.kept = tuple(letter for letter in (*self.inputs, "y") if letter in mentioned)
         self._derivatives = {}
         self.source = self._write(ufunc, kernel, backward)
         namespace = {"ufunc": ufunc, "kernel": kernel, "backward": backward, "MANY": MANY, "op": self}
-        namespace |= {**FUNCTIONS, "ndarray": np.ndarray, "on_gpu": _on_gpu}
+        namespace |= {**FUNCTIONS, "ndarray": np.ndarray, "on_gpu": _on_gpu, "is_on_gpu": is_on_gpu}
         exec(self.source, namespace)  # the formulas are constants of this file
         self.forward, self.vjp = namespace["forward"], namespace["vjp"]
 
@@ -118,6 +118,7 @@ class Elementwise(Op):
         )
         given = "dict(" + ", ".join(f"{p}={p}" for p in self.params) + ")"
         classes = " is ".join(f"{letter}.__class__" for letter in self.inputs)
+        rest = kept + params[2:] + ", " * bool(params)
         lines = [
             f"def forward({inputs}{params}, out=None):",
             f"    if not {classes} is ndarray and on_gpu({inputs}): return op.on_gpu(({inputs},), {given})",
@@ -125,10 +126,11 @@ class Elementwise(Op):
             f"    {'else: ' if kernel else ''}y = {value}",
             f"    return y, ({kept})",
             "",
-            f"def vjp(g, saved, needs{params}):",
-            f"    if g.__class__ is not ndarray and on_gpu(g): return op.gpu_vjp(g, saved, needs, {given})",
+            f"def vjp(g, saved, needs{params}{', out=None' if backward else ''}):",
+            "    if g.__class__ is not ndarray and is_on_gpu(g): "
+            f"return op.gpu_vjp(g, saved, needs, {given})",
             kept and f"    {kept}= saved",
-            backward and f"    if g.size >= MANY: return (backward(g, {kept}{params[2:]}),)",
+            backward and f"    if g.size >= MANY: return (backward(g, {rest}out=out),)",
             f"    return ({gradients})",
         ]
         return "\n".join(line for line in lines if line is not None)

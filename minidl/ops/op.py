@@ -26,12 +26,15 @@ class Op:
         Whether `forward` can write its result to an array given as `out`.
     runs_on_gpu : bool
         Whether it takes arrays in GPU memory.
+    overwrites_gradient : bool
+        Whether `vjp` can write the gradient it returns over the one it is given, as `out=g`.
     """
 
     name = "op"
     pure = True
     writes_out = False
     runs_on_gpu = False
+    overwrites_gradient = False
 
     def forward(self, *arrays, **params):
         """Compute.

@@ -407,3 +407,18 @@ def test_losses_check_their_arguments():
         graph.mse(Tensor(np.zeros((2, 1))), np.zeros(2))
     assert graph.mse(np.zeros(2), np.ones(2)).item() == 1
     assert graph.bce_with_logits(Tensor(np.zeros((2, 1), np.float32)), np.ones((2, 1))).dtype == np.float32
+
+
+def test_gradients_are_written_over_only_where_nobody_looks():
+    x = Tensor(np.linspace(-1, 1, 1 << 14, dtype=np.float32), requires_grad=True)
+    given = np.ones(x.shape, np.float32)
+    graph.relu(x).backward(given)
+    np.testing.assert_array_equal(given, 1)  # the caller's own array
+    middle = (x * 2).retain_grad()
+    y = graph.leaky_relu(graph.relu(middle) * 3, 0.1).retain_grad()
+    x.grad = None
+    (y * y).sum().backward()
+    expected = np.where(x.data > 0, 72 * x.data, 0)  # y = 6x: d(36x²)/dx
+    np.testing.assert_allclose(x.grad, expected, rtol=1e-5)
+    np.testing.assert_allclose(y.grad, 2 * y.data, rtol=1e-6)
+    np.testing.assert_allclose(middle.grad, expected / 2, rtol=1e-5)

@@ -850,6 +850,8 @@ def test_one_block_of_a_launch_can_be_traced_alone():
     assert np.array_equal(np.flatnonzero(out), np.arange(64, 96)) and out[70] == 140
     assert kinds(traced) == []  # what the other blocks would have written is not missed
     assert {request.block for request in traced.warps()} == {2}
+    halves = trace(kernel, 2, 2 * TPB, zeros(100), a, blocks=[1], warps=[0])
+    assert halves.counts() == traced.counts() and [r.sectors for r in halves.warps()] == [4, 4]
     whole = trace(kernel, 4, TPB, zeros(100), a)
     assert [r for r in whole.warps() if r.block == 2] == traced.warps()
 
@@ -861,3 +863,5 @@ def test_blocks_that_are_not_there_are_named(blocks, error):
     kernel = body("out[cuda.grid(1)] = a[0]")
     with pytest.raises(error, match="blocks must"):
         trace(kernel, 4, 1, zeros(4), ramp(1), blocks=blocks)
+    with pytest.raises(error, match="warps must"):
+        trace(kernel, 1, 4 * TPB, zeros(128), ramp(1), warps=blocks)

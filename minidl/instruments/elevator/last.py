@@ -1,4 +1,4 @@
-"""Floor 3: the products that a number of a dense, convolutional or transposed convolutional layer is a sum of.
+"""Floor 3: the products whose sum is a number of a dense, convolutional or transposed convolutional layer.
 
 All three are one matrix product, so every number they make is a row times a column. What differs is which
 inputs stand in the row:
@@ -105,10 +105,10 @@ class _DenseLast(_Last):
         inputs[:, -1] = np.arange(count)
         return inputs, np.stack([np.full(count, index[-1]), np.arange(count)], axis=1)
 
-    def block_of(self, index):
-        """8 rows and 32 columns of the product to a block, counted row after row."""
-        row = np.ravel_multi_index(index[:-1], self.shape[:-1])
-        return row // 8 * -(-self.shape[-1] // 32) + index[-1] // 32
+    def warp_of(self, index):
+        """8 rows and 32 columns of the product to a block, counted row after row; a row to a warp."""
+        row = int(np.ravel_multi_index(index[:-1], self.shape[:-1]))
+        return row // 8 * -(-self.shape[-1] // 32) + index[-1] // 32, row % 8
 
     def launch(self, machine):
         """On the rung with one thread per output."""
@@ -129,9 +129,10 @@ class _ConvLast(_Last):
     def _channel(self, index):
         return index[1]
 
-    def block_of(self, index):
-        """One thread after the other, in the order of the pixels."""
-        return np.ravel_multi_index(index, self.shape) // THREADS
+    def warp_of(self, index):
+        """(block, warp): one thread after the other, in the order of the pixels."""
+        block, thread = divmod(int(np.ravel_multi_index(index, self.shape)), THREADS)
+        return block, thread // 32
 
 
 class _Conv2dLast(_ConvLast):

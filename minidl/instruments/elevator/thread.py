@@ -35,7 +35,7 @@ class Work:
     bias : float
         What another kernel adds afterwards; 0 if this one does.
     trace : Trace
-        Of the thread's block; the other blocks were not run.
+        Of the thread's warp; the other threads were not run.
     """
 
     kernel: str
@@ -118,10 +118,10 @@ class Memory:
 
 
 class _Watched(TracedGpu):
-    """Traces one block of a launch, and keeps the arrays that it was given."""
+    """Traces one warp of one block of a launch, and keeps the arrays that it was given."""
 
-    def __init__(self, block):
-        super().__init__(blocks=[block])
+    def __init__(self, block, warp):
+        super().__init__(blocks=[block], warps=[warp])
 
     def launch(self, kernel, grid, block, *args, shared=0):
         trace = super().launch(kernel, grid, block, *args, shared=shared)
@@ -146,9 +146,9 @@ def follow(last, index, bandwidth):
     Raises
     ------
     RuntimeError
-        If no thread of the block where it should be writes this number.
+        If no thread of the warp where it should be writes this number.
     """
-    machine = _Watched(last.block_of(index))
+    machine = _Watched(*last.warp_of(index))
     last.launch(machine)
     (trace,) = machine.traces
     numbers = {row.name: number for number, row in enumerate(trace.arrays)}

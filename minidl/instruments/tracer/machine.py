@@ -14,7 +14,7 @@ class TracedGpu:
 
     Parameters
     ----------
-    schedule, seed, blocks
+    schedule, seed, blocks, warps
         Handed to every `trace`.
 
     Attributes
@@ -29,10 +29,11 @@ class TracedGpu:
     >>> machine.traces[0].counts()["global_reads"].total  # doctest: +SKIP
     """
 
-    def __init__(self, schedule="in-order", seed=0, blocks=None):
+    def __init__(self, schedule="in-order", seed=0, blocks=None, warps=None):
         self.schedule = schedule
         self.seed = seed
         self.blocks = blocks
+        self.warps = warps
         self.traces: list[Trace] = []
 
     def upload(self, array):
@@ -46,8 +47,8 @@ class TracedGpu:
 
     def launch(self, kernel, grid, block, *args, shared=0):
         """Trace `kernel`, keep the trace in `traces`, and return it."""
-        how = {"shared": shared, "schedule": self.schedule, "seed": self.seed, "blocks": self.blocks}
-        self.traces.append(trace(kernel, grid, block, *args, **how))
+        how = {"schedule": self.schedule, "seed": self.seed, "blocks": self.blocks, "warps": self.warps}
+        self.traces.append(trace(kernel, grid, block, *args, shared=shared, **how))
         return self.traces[-1]
 
     def download(self, array, out=None):

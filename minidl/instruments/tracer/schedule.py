@@ -116,6 +116,8 @@ class Block(Group):
         for position in range(launch.block.size):
             if position % WARP_SIZE == 0:
                 warp = Group()
+            if launch.warps is not None and position // WARP_SIZE not in launch.warps:
+                continue
             thread = Thread(self, warp, position)
             self.threads.append(thread)
             warp.threads.append(thread)
@@ -163,7 +165,7 @@ class Villain:
 
 
 class Launch:
-    """One launch: `run()` runs every block, or those in `blocks`, to its end.
+    """One launch: `run()` runs every block to its end, or only some `blocks`, and some `warps` of each.
 
     Attributes
     ----------
@@ -171,10 +173,11 @@ class Launch:
         False if it was stopped in a loop that does not end.
     """
 
-    def __init__(self, program, memory, grid, block, args, policy, shared_bytes, limit, blocks=None):
+    def __init__(self, program, memory, grid, block, args, policy, shared_bytes, limit, some=(None, None)):
         self.program, self.memory = program, memory
         self.grid, self.block, self.args = grid, block, args
         self.policy, self.shared_bytes, self.limit = policy, shared_bytes, limit
+        blocks, self.warps = some
         self.chosen = range(grid.size) if blocks is None else blocks
         self.steps = 0
         self.busiest: Thread | None = None  # of the threads that have not finished

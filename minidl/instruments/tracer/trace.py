@@ -21,7 +21,7 @@ from minidl.instruments.tracer.judge import Judge
 from minidl.instruments.tracer.memory import Memory
 from minidl.instruments.tracer.program import Program, kernel_function
 from minidl.instruments.tracer.record import Trace
-from minidl.instruments.tracer.schedule import Dim3, InOrder, Launch, Villain
+from minidl.instruments.tracer.schedule import WARP_SIZE, Dim3, InOrder, Launch, Villain
 from minidl.instruments.tracer.values import Arithmetic
 from minidl.instruments.tracer.warps import advice, warp_requests
 
@@ -40,6 +40,7 @@ def trace(
     limit=LIMIT,
     without_barriers=(),
     blocks=None,
+    warps=None,
 ) -> Trace:
     """Run a CUDA kernel on the CPU, thread by thread, with real values, and record every access.
 
@@ -68,6 +69,8 @@ def trace(
     blocks : iterable of int, optional
         Run only these blocks of the grid, by their numbers: a look at one block of a large launch. What the
         others would have written is not missed.
+    warps : iterable of int, optional
+        Run only these warps of each block, by their numbers: for kernels without barriers.
 
     Returns
     -------
@@ -93,10 +96,10 @@ def trace(
     )
     args = check_arguments(function, args)
     without_barriers = _check_lines(kernel, without_barriers)
-    blocks = _check_blocks(blocks, grid)
+    some = _check_some("blocks", blocks, grid.size), _check_some("warps", warps, -(-block.size // WARP_SIZE))
     if copy:
         args = copies(args)
-    run = _Run(kernel, grid, block, shared, limit, without_barriers, blocks)
+    run = _Run(kernel, grid, block, shared, limit, without_barriers, some)
     policy, harm = InOrder(), ""
     if schedule == "adversarial":
         rehearsal = run(policy, copies(args))
@@ -139,7 +142,7 @@ class _Run:
     shared: int
     limit: int
     without_barriers: tuple
-    blocks: tuple | None
+    some: tuple  # blocks and warps, None for all
 
     def __call__(self, policy, args) -> _Result:
         arithmetic = Arithmetic()
@@ -148,7 +151,7 @@ class _Run:
         names = program.function.__code__.co_varnames[: len(args)]
         seen = bind(memory, names, args)
         launch = Launch(
-            program, memory, self.grid, self.block, seen, policy, self.shared, self.limit, self.blocks
+            program, memory, self.grid, self.block, seen, policy, self.shared, self.limit, self.some
         )
         with np.errstate(all="ignore"):
             launch.run()
@@ -172,7 +175,9 @@ class _Result:
     flops = property(lambda self: self.arithmetic.flops)
     steps = property(lambda self: self.launch.steps)
     complete = property(lambda self: self.launch.complete)
-    whole = property(lambda self: len(self.launch.chosen) == self.launch.grid.size)
+    whole = property(
+        lambda self: self.launch.warps is None and self.launch.chosen == range(self.launch.grid.size)
+    )
 
     def findings(self, args) -> list[Finding]:
         """Return everything that is wrong, then everything that is slow."""
@@ -209,16 +214,16 @@ def _float64(site) -> Finding:
     return Finding("float64", "", None, (), site.line, message, (site.line,))
 
 
-def _check_blocks(blocks, grid) -> tuple[int, ...] | None:
-    if blocks is None:
+def _check_some(name, numbers, count) -> tuple[int, ...] | None:
+    if numbers is None:
         return None
-    blocks = tuple(dict.fromkeys(check_whole("blocks", number) for number in blocks))
-    for number in blocks:
-        if number >= grid.size:
-            raise ValueError(f"blocks must be numbers from 0 to {grid.size - 1}, got {number}")
-    if not blocks:
-        raise ValueError("blocks must name at least one block, got none")
-    return blocks
+    numbers = tuple(dict.fromkeys(check_whole(name, number) for number in numbers))
+    for number in numbers:
+        if number >= count:
+            raise ValueError(f"{name} must be numbers from 0 to {count - 1}, got {number}")
+    if not numbers:
+        raise ValueError(f"{name} must hold at least one number, got none")
+    return numbers
 
 
 def _check_lines(kernel, lines) -> tuple[int, ...]:

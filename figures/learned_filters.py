@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl.instruments.drawing import canvas, label, shades
 from minidl.instruments.style import KERNEL, MODEL, MUTED, describe, drawing
+from minidl.instruments.widgets import frames as behind_a_slider
 
 
 @drawing
@@ -37,6 +38,18 @@ def draw(filters, title: str, columns: int = 8):
         figure,
         f"{title}: {len(filters)} filters of {size} by {size} weights, the strongest about {limit:.2f}.",
     )
+
+
+def frames(watch, name: str, columns: int = 8):
+    """Return the filters that a `Watch(keep=name)` kept, behind a slider, the last moment first.
+
+    Of a weight (O, C, K, K) with several channels, the first channel of each filter is drawn.
+    """
+    moments = [moment for moment in watch.moments if name in moment.arrays]
+    if not moments or moments[0].arrays[name].ndim != 4:
+        raise ValueError(f"watch has kept no convolution's weight called {name!r}: give it keep={name!r}")
+    pictures = [draw(m.arrays[name][:, 0], f"after epoch {m.epoch}", columns) for m in moments]
+    return behind_a_slider(pictures, "epoch", names=[str(m.epoch) for m in moments], start=len(pictures) - 1)
 
 
 if __name__ == "__main__":

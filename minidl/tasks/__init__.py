@@ -1,6 +1,6 @@
 """Layer 7, Task: what a network is for: data to learn from, a loss to learn by, and the learning itself."""
 
-from minidl.tasks import average, data, dates, losses, metrics, optim, schedules, train, tune
+from minidl.tasks import average, data, dates, losses, metrics, optim, schedules, train, tune, weights
 from minidl.tasks.losses import bce_with_logits, cross_entropy, mse
 from minidl.tasks.optim import SGD, Adam, Momentum
 from minidl.tasks.train import evaluate, fit, fit_began, fit_gan, predict
@@ -26,4 +26,5 @@ __all__ = [
     "schedules",
     "train",
     "tune",
+    "weights",
 ]

@@ -367,6 +367,12 @@ def test_pictures_say_what_they_show(soups):
             assert drawing.get("aria-hidden") or (holder and len(holder["aria-label"].split()) > 2), name
 
 
+def test_every_page_is_light(html_book):
+    """Under 3 MB, so that it opens at once on a phone; what it loads besides is kept by the browser."""
+    sizes = {name: (html_book / f"{name}.html").stat().st_size for name in build.pages()}
+    assert {name: size for name, size in sizes.items() if size > 3e6} == {}
+
+
 def test_every_page_opens_in_colab(soups):
     address = build.repository().replace("github.com", "colab.research.google.com/github")
     for name in build.pages():

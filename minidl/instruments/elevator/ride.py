@@ -158,7 +158,9 @@ class Ride:
     ----------
     model : Layer
     z : array
-        What the network was given.
+        What the network was given, with its batch axis.
+    reached : array of bool, in z's shape
+        What of it the number depends on.
     pixel : tuple of int
         Where the number stands in the network's output, batch included: (0, channel, row, column), or
         (0, class).
@@ -179,6 +181,7 @@ class Ride:
 
     model: Layer
     z: np.ndarray = field(repr=False)
+    reached: np.ndarray = field(repr=False)
     pixel: tuple[int, ...]
     task: Verdict
     path: list[Stage] = field(repr=False)
@@ -308,6 +311,7 @@ def ride(model, z, pixel, bandwidth=None) -> Ride:
     return Ride(
         model,
         z,
+        marks[id(x.step)],
         index,
         verdict,
         path,

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     timing.set_defaults(run=bench)
     stepping = commands.add_parser("steps", help="time whole training steps beside PyTorch's")
     stepping.add_argument("step", nargs="*", help='which, for instance "dense GAN"; all by default')
-    stepping.add_argument("--rounds", type=_positive(int), default=40, help="of each step (40)")
+    stepping.add_argument("--rounds", type=_positive(int), default=20, help="of each step (20)")
     stepping.add_argument("--memory", action="store_true", help="measure the memory they take instead")
     stepping.set_defaults(run=steps)
     training = commands.add_parser("train", help="train a model, with a checkpoint that survives Ctrl-C")

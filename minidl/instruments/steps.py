@@ -30,7 +30,8 @@ from minidl.instruments.stopwatch import Table, time_text
 from minidl.tasks import losses, optim
 
 BATCH = 64
-STEPS_PER_TURN = 5
+WARM_UP = 0.2  # seconds of each turn before timing: until its threads are awake, each on a core of its own
+STEPS_PER_TURN = 9
 
 # -------------------------------------------------------------------------------------------------- the steps
 
@@ -225,7 +226,7 @@ GROUPS = {
 # --------------------------------------------------------------------------------------------------- the time
 
 
-def measure(names=(), rounds=40, progress=False) -> dict[str, dict[str, list[float]]]:
+def measure(names=(), rounds=20, progress=False) -> dict[str, dict[str, list[float]]]:
     """Time steps in turns.
 
     Parameters
@@ -312,8 +313,9 @@ def _start(call, side):
 def _serve(group, side):
     step = _ready(group, side)
     for _ in sys.stdin:
-        step()  # wakes the threads
-        times = []
+        start, times = time.perf_counter(), []
+        while time.perf_counter() - start < WARM_UP:
+            step()
         for _ in range(STEPS_PER_TURN):
             start = time.perf_counter()
             step()

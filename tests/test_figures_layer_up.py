@@ -1,0 +1,51 @@
+"""The drawing of the layer's second page shows what it is given, and says in words what it shows."""
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from figures import fading
+from minidl.instruments.style import to_svg
+
+LAYERS = np.arange(20)
+FRAMES = [
+    fading.draw(base ** LAYERS.astype(float), base ** LAYERS[::-1].astype(float), f"times {base}")
+    for base in (0.5, 1, 2)
+]
+
+
+@pytest.mark.parametrize("figure", FRAMES)
+class TestEveryFrame:
+    def test_can_be_read_on_a_phone(self, figure):
+        scale = 340 / (figure.get_figwidth() * 72)
+        assert min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text().strip()) * scale >= 6.5
+
+    def test_uses_the_palette_only(self, figure):
+        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
+        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+
+
+def test_frames_have_one_frame_and_differ():
+    assert len({tuple(figure.get_size_inches()) for figure in FRAMES}) == 1
+    assert len({figure.axes[0].get_ylim() for figure in FRAMES}) == 1
+    assert len({to_svg(figure) for figure in FRAMES}) == len(FRAMES)
+
+
+@pytest.mark.parametrize(("figure", "factor"), list(zip(FRAMES, ("1.9e-06", "1", "5.2e+05"), strict=True)))
+def test_says_what_becomes_of_the_signal_and_of_the_error(figure, factor):
+    assert figure.get_label().count(f"becomes {factor} times as large") == 2
+
+
+def test_curves_are_the_numbers_and_stay_in_the_frame():
+    figure = fading.draw([1, 1e-3, 0.0], [1e30, 2.0, 1], "wild")
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    np.testing.assert_allclose(lines["signal, on the way forward"], [1, 1e-3, fading.LOW])
+    np.testing.assert_allclose(lines["error, on the way back"], [fading.HIGH, 2, 1])
+
+
+@pytest.mark.parametrize(("signals", "errors"), [([1, 2], [1]), ([1], [1]), ([[1, 2]], [[1, 2]])])
+def test_refuses_curves_that_do_not_fit(signals, errors):
+    with pytest.raises(ValueError, match="as many numbers"):
+        fading.draw(signals, errors, "wrong")

@@ -31,6 +31,7 @@ CHAPTERS = {
     (1, "up"),
     (2, "up"),
     (3, "up"),
+    (5, "up"),
 }
 
 REPOSITORY = "https://github.com/OWNER/osi-of-neural-networks"

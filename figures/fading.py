@@ -43,6 +43,7 @@ def draw(signals, errors, name: str):
             layers, np.clip(values, LOW, HIGH), style, color=color, markersize=4.5, linewidth=1.4, label=what
         )
     axes.set(yscale="log", ylim=(LOW / 5, HIGH * 5), xlim=(0.5, len(signals) + 0.5), xlabel="layer")
+    axes.set_xticks([layer for layer in layers if layer == 1 or layer % 5 == 0])
     axes.set_yticks([1e-10, 1e-5, 1, 1e5, 1e10], ["10⁻¹⁰", "10⁻⁵", "1", "10⁵", "10¹⁰"])
     axes.minorticks_off()
     axes.set_ylabel("size (root mean square)", color=MUTED)

@@ -200,10 +200,16 @@ def _checks(checks) -> list[str]:
     return [table._repr_html_()]
 
 
+def _behind(drawn, label, names) -> str:
+    """Put drawings behind a slider; one alone needs none."""
+    shown = frames(drawn, label, names=names) if len(drawn) > 1 else picture(drawn[0])
+    return shown._repr_html_()
+
+
 def _ranks(content) -> list[str]:
     counts = sorted({row["ranks"] for row in content["all-reduce"]})
-    curves = [all_reduces.draw(content["all-reduce"], count) for count in counts]
-    parts = [frames(curves, "ranks", names=counts)._repr_html_()]
+    drawn = [all_reduces.draw(content["all-reduce"], count) for count in counts]
+    parts = [_behind(drawn, "ranks", counts)]
     by_ranks = {}
     for name, run in content.get("runs", {}).items():
         by_ranks.setdefault(run["ranks"], {})[name] = from_rows(run["spans"])
@@ -212,7 +218,7 @@ def _ranks(content) -> list[str]:
         for name, spans in runs.items():
             end = max(span.stop for span in spans)
             drawn.append(gantt.draw(spans, f"{name}: a third of the run", start=end / 3, stop=2 * end / 3))
-        parts.append(frames(drawn, "run", names=list(runs))._repr_html_())
+        parts.append(_behind(drawn, "run", list(runs)))
     gains = ("same batch", "same share", "apart")
     rows = [
         (one["ranks"], one["batch"], f"{one['alone']:,.0f}", *(f"{one[gain]:.2f}" for gain in gains))

@@ -108,6 +108,16 @@ def test_runs_of_libraries_are_drawn_where_they_have_losses_and_listed(tmp_path)
     assert {"8 … 2 (2)", "2 ms", "0.97", "–"} <= set(re.findall(r"<td>([^<]*)</td>", text))
 
 
+def test_a_drawing_alone_has_no_slider_that_would_move_nothing(tmp_path):
+    record = ranks.record_of_all()
+    record["runs"] = {"downpour": record["runs"]["downpour"]}
+    record["all-reduce"] = [row for row in record["all-reduce"] if row["ranks"] == 2]
+    (tmp_path / "ranks.json").write_text(json.dumps(record))
+    (one,) = recordings(tmp_path)
+    text = one.show()._repr_html_()
+    assert text.count("<svg") == 2 and 'type="range"' not in text
+
+
 class TestAllReduces:
     ROWS = ranks.record_of_all()["all-reduce"]
 

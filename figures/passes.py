@@ -17,12 +17,12 @@ SAYS = {
 @drawing
 def draw(gains):
     """Return three panels of bars, one bar for each `minidl.graph.gains.Gain`."""
-    figure, panels = new_figure(7.5, 0.6 + 0.36 * len(gains), ncols=3, sharey=True)
+    figure, panels = new_figure(6.4, 0.6 + 0.36 * len(gains), ncols=3, sharey=True)
     labels = [SAYS.get(gain.name, gain.name) for gain in gains]
     columns = [
-        ("nodes to compute", [gain.nodes for gain in gains], "{:.0f}", MODEL),
-        ("KiB for results between", [gain.bytes / 1024 for gain in gains], "{:.0f}", GRAPH),
-        ("µs for one run", [gain.seconds * 1e6 for gain in gains], "{:.0f}", KERNEL),
+        ("nodes", [gain.nodes for gain in gains], "{:.0f}", MODEL),
+        ("KiB between", [gain.bytes / 1024 for gain in gains], "{:.0f}", GRAPH),
+        ("µs for a run", [gain.seconds * 1e6 for gain in gains], "{:.0f}", KERNEL),
     ]
     for axes, (title, values, form, color) in zip(panels, columns, strict=True):
         bars = axes.barh(labels, values, color=color, height=0.6)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from figures import cuts, downpour, pipeline, two_ways
+from figures import cuts, downpour, passes, pipeline, two_layers, two_ways
+from minidl.graph.gains import Gain
 from minidl.instruments.style import to_svg
 
 SIZES = [100, 256, 512, 784]
@@ -17,6 +18,10 @@ FRAMES = {
     "two_ways": [two_ways.draw(2, 3, -0.5, stop, order) for order in two_ways.ORDERS for stop in range(10)],
     "cuts": [cuts.draw(SIZES, 64, cut) for cut in cuts.CUTS],
     "pipeline": [pipeline.draw(4, parts) for parts in (1, 2, 4, 8, 16)],
+    "two_layers": [
+        two_layers.draw({name: two_layers.recorded(name)["losses"] for name in ("JAX", "PyTorch")})
+    ],
+    "passes": [passes.draw([Gain("none", 81, 8_000_000, 0.06, 1.0), Gain("plan", 38, 5_000_000, 0.04, 0.7)])],
     "downpour": [downpour.draw(workers, rate) for rate in (0.2, 0.5, 0.8) for workers in (1, 2, 3, 4)],
 }
 EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
@@ -139,3 +144,53 @@ class TestDownpour:
         limit = 2 * np.sin(np.pi / (4 * (workers - 1) + 2))
         assert abs(downpour.train(workers, 0.97 * limit, 3000)[-1]) < 1e-3
         assert max(map(abs, downpour.train(workers, 1.03 * limit, 3000)[-50:])) > 10
+
+
+def by_hand(x, y, w1, w2):
+    for _ in range(two_layers.STEPS):
+        h = np.maximum(x @ w1, 0)
+        diff = h @ w2 - y
+        yield (diff**2).sum(axis=1).mean()
+        g = 2 / len(x) * diff
+        w1, w2 = (
+            w1 - two_layers.RATE * (x.T @ (g @ w2.T * (h > 0))),
+            w2 - two_layers.RATE * (h.T @ g),
+        )
+
+
+class TestTwoLayers:
+    """What the libraries got was recorded, and is what NumPy gets."""
+
+    @pytest.mark.parametrize("name", two_layers.LIBRARIES)
+    def test_recorded_losses_are_those_of_numpy_in_float64(self, name):
+        found = two_layers.recorded(name)
+        expected = list(by_hand(*(array.astype(np.float64) for array in two_layers.data().values())))
+        np.testing.assert_allclose(found["losses"], expected, rtol=1e-4)
+        assert found["seconds"] > 0
+
+    @pytest.mark.parametrize("name", two_layers.LIBRARIES)
+    def test_without_the_library_the_record_says_where_it_is_from(self, name, monkeypatch):
+        monkeypatch.setattr(two_layers, "find_spec", lambda package: None)
+        found = two_layers.live_or_recorded(name)
+        assert f"{name} is not installed here: recorded with {name}" in found["source"]
+        assert re.search(r"on .+, \d+ cores, \d{4}-\d\d-\d\d$", found["source"])
+
+    @pytest.mark.parametrize("name", two_layers.LIBRARIES)
+    def test_with_the_library_it_runs(self, name):
+        pytest.importorskip(two_layers.LIBRARIES[name][0], reason=f"{name} is not installed")
+        found = two_layers.live_or_recorded(name)
+        np.testing.assert_allclose(found["losses"], two_layers.recorded(name)["losses"], rtol=1e-4)
+        assert found["source"].startswith("live")
+
+    def test_a_name_that_is_none(self):
+        with pytest.raises(ValueError, match="'Caffe2'"):
+            two_layers.live_or_recorded("Caffe2")
+
+    def test_a_style_that_changes_what_it_is_given_is_told_so(self):
+        def careless(x, y, w1, w2):
+            for step in range(10):
+                w1 += 1
+                yield step
+
+        with pytest.raises(ValueError, match="changed w1"):
+            two_layers.run(careless, two_layers.data(), repeat=1)

@@ -44,6 +44,7 @@ class Stack:
 
     here: int | None
     half: str
+    aside: bool = False
 
     def _repr_html_(self) -> str:
         rows = "".join(self._row(floor) for floor in LAYERS)
@@ -68,10 +69,11 @@ class Stack:
             return ""
         if floor == self.here and half == self.half:
             return f"<span>{word}</span>"
-        return f'<a href="{page_address(floor, half, from_index=self.here is None)}">{word}</a>'
+        address = page_address(floor, half, from_index=self.here is None and not self.aside)
+        return f'<a href="{address}">{word}</a>'
 
 
-def draw(here: int | None = None, half: str = "down") -> Stack:
+def draw(here: int | None = None, half: str = "down", aside: bool = False) -> Stack:
     """Return the seven floors with floor `here` lit.
 
     Parameters
@@ -80,6 +82,8 @@ def draw(here: int | None = None, half: str = "down") -> Stack:
         The floor this page is about, 7 (Task) to 1 (Hardware); None on the front page.
     half : {"down", "up"}
         Which of the floor's two pages this is.
+    aside : bool
+        Whether this page is about no floor, but in a folder of its own, like those of the appendix.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def draw(here: int | None = None, half: str = "down") -> Stack:
         raise ValueError(f"here must be a floor from 7 to 1, got {here!r}")
     if half not in ("down", "up"):
         raise ValueError(f"half must be 'down' or 'up', got {half!r}")
-    return Stack(here, half)
+    return Stack(here, half, aside)
 
 
 def page_address(floor: int, half: str, from_index: bool = False) -> str:

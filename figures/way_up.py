@@ -67,7 +67,8 @@ def draw(up):
     step = f"{number(up.value, 5)} − {number(up.rate)} · {bracketed(up.gradient)} = {number(up.new_value, 5)}"
     _line(axes, 6.1, f"5 Layer: weight [{where}] becomes {step}", LAYER)
     fell = "falls" if up.new_loss < up.loss else "rises" if up.new_loss > up.loss else "stays"
-    loss = f"the loss {fell} from {up.loss:.6f} to {up.new_loss:.6f}"
+    fell = f"stays at {up.loss:.6f}" if fell == "stays" else f"{fell} from {up.loss:.6f} to {up.new_loss:.6f}"
+    loss = f"the loss {fell}"
     _line(axes, 6.55, f"7 Task: {loss}", TASK)
     change = up.new_loss - up.loss
     foretold = f"by {number(change, 3)}; gradient times step foretold {number(up.expected, 3)}"

@@ -55,6 +55,10 @@ class TestStack:
     def test_front_page_links_from_its_own_folder(self):
         assert 'href="2_kernel/down.html"' in stack.draw()._repr_html_()
 
+    def test_the_appendix_links_from_a_folder_beside_the_chapters(self):
+        page = stack.draw(aside=True)._repr_html_()
+        assert 'href="../2_kernel/down.html"' in page and "aria-current" not in page
+
     def test_colab_links_go_to_colab(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "google.colab", sys)
         assert "https://colab.research.google.com/github/" in stack.draw(2, "up")._repr_html_()

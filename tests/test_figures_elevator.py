@@ -116,3 +116,9 @@ def test_live_rides_where_the_sliders_say():
 def test_there_are_seven_floors():
     with pytest.raises(ValueError, match="floor must be from 7 to 1, got 8"):
         elevator.draw(RIDES["dense GAN"], 8)
+
+
+def test_the_digits_survive_in_the_page():
+    """Coordinates are rounded, numbers that are written are not."""
+    number = RIDES["dense GAN"].numbers[1]
+    assert to_svg(elevator.draw(RIDES["dense GAN"], 1)).count(f">{number:.6f} =<".replace("-", "−")) >= 1

@@ -113,7 +113,7 @@ def to_svg(figure: Figure) -> str:
     svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
     svg = re.sub(r' (xmlns:xlink="[^"]*"|version="1.1")', "", svg)
     svg = svg.replace("xlink:href", "href").replace("<defs/>", "")
-    svg = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), svg)
+    svg = re.sub(r"<[^>]*>", _shorten, svg)  # in tags only: what is written stays as it is
     svg = _drop_unused_ids(svg)
     for name, (light, _) in PALETTE.items():
         svg = re.sub(f"{light}\\b", f"var(--osi-{name},{light})", svg, flags=re.I)
@@ -124,6 +124,11 @@ def to_svg(figure: Figure) -> str:
     svg = re.sub(r' transform="rotate\(-?0 [^"]*"', "", svg)
     svg = re.sub(r'(?<= d=")[^"]*', lambda path: " ".join(path[0].split()), svg)
     return "\n".join(line.strip() for line in svg.splitlines() if line.strip())
+
+
+def _shorten(tag) -> str:
+    """Return a tag whose coordinates have two decimals at most."""
+    return re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), tag[0])
 
 
 def _drop_unused_ids(svg: str) -> str:

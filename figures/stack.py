@@ -33,6 +33,7 @@ CHAPTERS = {
     (3, "up"),
     (4, "up"),
     (5, "up"),
+    (7, "up"),
 }
 
 REPOSITORY = "https://github.com/OWNER/osi-of-neural-networks"

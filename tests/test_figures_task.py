@@ -6,11 +6,26 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from figures import data_sizes, four_tasks, lookalikes, memorising, surprise
+from figures import (
+    data_sizes,
+    four_tasks,
+    journey,
+    lookalikes,
+    memorising,
+    spreads,
+    surprise,
+    training_run,
+)
 from minidl.instruments.style import to_svg
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 COUNTS, TAUGHT, FRESH = (20, 200, 1347), (1, 1, 0.99), (0.4, 0.8, 0.95)
+
+VALUES = np.linspace(-1, 1, 99)
+LAYERS = [
+    {"dense 1": (VALUES, VALUES / 50), "dense 2": (VALUES**3, np.zeros(99))},
+    {"dense 1": (VALUES * 40, VALUES / 9), "dense 2": (VALUES**3, np.zeros(99))},
+]
 
 #: Name → the frames of one widget, as the page shows them.
 FRAMES = {
@@ -23,6 +38,12 @@ FRAMES = {
     "surprise": [surprise.draw(p) for p in (0.01, 0.5, 0.99, 1.0)],
     "memorising": [memorising.draw(COUNTS, TAUGHT, FRESH, i) for i in range(3)],
     "lookalikes": [lookalikes.draw(RAMP, RAMP * s, 1 - s, 1.2, "a seven") for s in (0.5, 0.8)],
+    "training_run": [
+        training_run.draw(np.stack([RAMP * s] * 8), 3, [2.0, 1.0, 0.9], [0.5, 1.0, 1.3], at)
+        for s, at in ((0.2, 0), (0.5, 1), (1.0, 3))
+    ],
+    "spreads": [spreads.draw(f"epoch {i}", LAYERS[i], spreads.limits_of(LAYERS)) for i in range(2)],
+    "journey": [journey.draw(RAMP, RAMP * (1 - s), RAMP.T, s, "goal 4") for s in (0, 0.5, 1)],
     "data_sizes": [data_sizes.draw({"few": 1797, "many": 15.6e12})],
 }
 EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
@@ -62,3 +83,26 @@ def test_a_task_says_both_of_its_sides():
 
 def test_every_data_set_has_its_number():
     assert data_sizes.draw({"few": 1797, "many": 2e6}).get_label() == "Examples: few 1,797; many 2,000,000."
+
+
+def test_spreads_say_mean_spread_and_how_many_are_zero():
+    weights = np.array([1.0, 3.0, 5.0, 7.0])
+    alt = spreads.draw("epoch 1", {"dense 1": (weights, np.zeros(4))}, {"dense 1": (9.0, 1.0)}).get_label()
+    assert f"weights mean 4, spread {weights.std():.2g}" in alt
+    assert "gradient mean 0, spread 0, 100% are 0" in alt
+
+
+def test_spreads_count_what_lies_beyond_the_axis():
+    figure = spreads.draw("x", {"dense 1": (np.full(10, 99.0), np.zeros(10))}, {"dense 1": (1.0, 1.0)})
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights[-1] == 1 and sum(heights) == 1
+
+
+def test_limits_of_hold_every_moment_and_are_never_zero():
+    limits = spreads.limits_of(LAYERS)
+    assert limits["dense 1"][0] > 30 and limits["dense 2"][1] == 1.0
+
+
+def test_a_training_run_says_what_both_lose():
+    alt = training_run.draw(np.zeros((4, 8, 8)), 2, [0.25, 9], [1.5, 9], 1).get_label()
+    assert "After 1 of 2 epochs" in alt and "generator loses 0.25, the discriminator 1.50" in alt

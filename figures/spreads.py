@@ -35,17 +35,22 @@ def draw(title: str, layers, limits):
             mean, spread, zeros = values.mean(), values.std(), np.mean(values == 0)
             counts, edges = np.histogram(np.clip(values, -limit, limit), BINS, (-limit, limit))
             axes.bar(edges[:-1], counts / counts.max(), np.diff(edges), align="edge", color=color, alpha=0.55)
-            axes.axvline(np.clip(mean, -limit, limit), color=INK, linewidth=1.2)
+            axes.plot([np.clip(mean, -limit, limit)] * 2, (0, 1.08), color=INK, linewidth=1.2)
             axes.set(xlim=(-limit, limit), ylim=(0, 1.45), yticks=[], xticks=(-limit, 0, limit))
-            axes.set_xticklabels((f"{-limit:.1g}", "0", f"{limit:.1g}"))
-            note = f"spread {spread:.2g}" + (f", {zeros:.0%} are 0" if zeros >= 0.005 else "")
+            axes.set_xticklabels((f"-{_short(limit)}", "0", _short(limit)))
+            note = f"spread {_short(spread)}" + (f", {zeros:.0%} are 0" if zeros >= 0.005 else "")
             axes.text(-limit, 1.4, note, fontsize=8.5, color=MUTED, va="top")
-            words.append(f"{kind} mean {mean:.1g}, {note}")
+            words.append(f"{kind} mean {_short(mean)}, {note}")
         rows[i][0].set_ylabel(name, fontsize=9)
         said.append(f"{name}: {'; '.join(words)}")
     rows[0][0].set_title(f"{title}: weights", fontsize=10)
     rows[0][1].set_title("gradient", fontsize=10)
     return describe(figure, f"{title}. {'. '.join(said)}.")
+
+
+def _short(value):
+    """Two digits, and never three decimals, which the SVG would round away."""
+    return f"{value:.2g}" if value == 0 or abs(value) >= 0.1 else f"{value:.1e}"
 
 
 def limits_of(moments):

@@ -106,3 +106,12 @@ def test_limits_of_hold_every_moment_and_are_never_zero():
 def test_a_training_run_says_what_both_lose():
     alt = training_run.draw(np.zeros((4, 8, 8)), 2, [0.25, 9], [1.5, 9], 1).get_label()
     assert "After 1 of 2 epochs" in alt and "generator loses 0.25, the discriminator 1.50" in alt
+
+
+def test_small_spreads_survive_the_svg():
+    """It keeps two decimals of every number, also of those in words."""
+    figure = spreads.draw(
+        "x", {"dense 1": (np.array([-0.0013, 0.0013]), np.ones(2))}, {"dense 1": (0.005, 1)}
+    )
+    svg = to_svg(figure)
+    assert "spread 1.3e-03" in svg and "5.0e-03" in svg

@@ -34,6 +34,7 @@ CHAPTERS = {
     (4, "up"),
     (5, "up"),
     (7, "up"),
+    (6, "up"),
 }
 
 REPOSITORY = "https://github.com/OWNER/osi-of-neural-networks"

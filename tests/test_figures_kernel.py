@@ -1,0 +1,58 @@
+"""The drawings of tiles and of small integers compute what they show, and every frame of them can be read."""
+
+import re
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from figures import eight_bits, tiles
+from minidl.instruments.style import to_svg
+
+VALUES = [-0.82, -0.35, -0.06, 0.0, 0.11, 0.42, 0.77, 1.31]
+
+#: Name → the frames of one widget, as the page shows them.
+FRAMES = {
+    "tiles": [tiles.draw(side) for side in (1, 2, 4, 8)],
+    "eight_bits": [eight_bits.draw(VALUES, bits) for bits in range(2, 9)],
+}
+EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
+
+
+@pytest.mark.parametrize("figure", EVERY)
+class TestEveryFrame:
+    def test_says_in_words_what_it_shows(self, figure):
+        assert len(figure.get_label()) > 20
+
+    def test_can_be_read_on_a_phone(self, figure):
+        """A page 390 pixels wide leaves 340 for a drawing."""
+        scale = 340 / (figure.get_figwidth() * 72)
+        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
+        assert min(sizes) >= 6.5
+
+    def test_uses_the_palette_only(self, figure):
+        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
+        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_of_one_widget_have_one_size_and_differ(name):
+    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
+    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+
+
+@pytest.mark.parametrize(("side", "ratio"), [(1, "0.5"), (2, "1"), (4, "2"), (8, "4")])
+def test_a_number_serves_half_the_side_of_a_tile(side, ratio):
+    assert f"{ratio} for each number" in tiles.draw(side).get_label()
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_the_error_is_at_most_half_a_step_and_a_rounded_zero(bits):
+    label = eight_bits.draw(VALUES, bits).get_label()
+    step, error = (float(number) for number in re.findall(r"(?:step of|error is) ([\d.e-]+\d)", label))
+    assert step == pytest.approx((1.31 + 0.82) / (2**bits - 1), rel=0.01)
+    assert error <= step  # half of it, and up to another half where the zero point was rounded at an end
+
+
+def test_zero_is_kept_exactly():
+    assert "error is 0." in eight_bits.draw(np.array([0.0, 1.0]), 8).get_label()

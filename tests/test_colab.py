@@ -65,11 +65,12 @@ def image() -> Path:
         run(python_313(), "-m", "venv", folder)
         run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", STOCK)
         stamp.write_text(wanted)
-    extra = packages(folder / "bin" / "python").keys() - set(json.loads(_stock_list(folder)))
-    if extra:  # fetched by the notebooks of an earlier rehearsal
-        run(folder / "bin" / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "minidl", *sorted(extra))
-    else:
-        run(folder / "bin" / "python", "-m", "pip", "uninstall", "--quiet", "--yes", "minidl")
+    python = folder / "bin" / "python"
+    extra = packages(python).keys() - set(json.loads(_stock_list(folder)))  # fetched in an earlier rehearsal
+    run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "minidl", *sorted(extra))
+    for package in ("minidl", "figures", "lessons"):  # what was compiled there pip does not know
+        for left in folder.glob(f"lib/python*/site-packages/{package}"):
+            shutil.rmtree(left)
     return folder
 
 

@@ -1,1 +1,0 @@
-"""The instruments stand beside the stack and measure it: stopwatch, tracer, PTX reader, widgets."""

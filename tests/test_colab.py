@@ -71,6 +71,7 @@ def image() -> Path:
     for package in ("minidl", "figures", "lessons"):  # what was compiled there pip does not know
         for left in folder.glob(f"lib/python*/site-packages/{package}"):
             shutil.rmtree(left)
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # pip builds here, on top of what it built before
     return folder
 
 

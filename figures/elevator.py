@@ -436,15 +436,15 @@ def live(model, z):
     if len(sizes) == 3 and sizes[0] == 1:
         names, sizes = names[1:], sizes[1:]
     places = [
-        ipywidgets.IntSlider(description=name, min=0, max=size - 1, continuous_update=False)
+        ipywidgets.Dropdown(description=name, options=range(size), value=0)
         for name, size in zip(names, sizes, strict=True)
     ]
-    floor = ipywidgets.IntSlider(description="floor", min=1, max=7, value=7)
+    floor = ipywidgets.Dropdown(description="floor", options=range(7, 0, -1), value=7)
     says, shown = ipywidgets.HTML(), ipywidgets.HTML()
     rides = {(0,) * len(places): first}
 
     def show(_=None):
-        key = tuple(slider.value for slider in places)
+        key = tuple(place.value for place in places)
         try:
             if key not in rides:
                 rides[key] = ride(model, z, key)

@@ -16,11 +16,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from minidl.tasks.checkpoint import write_atomically
 
+# safetensors is imported where it is used: a machine that only computes does without it.
 _INTEGERS = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
 TYPES = {
     "f": ("F16", "BF16", "F32", "F64"),
@@ -64,6 +63,8 @@ def save(model, path, /, *, dtype=None, **about):
                 raise ValueError(f"{name} holds {np.abs(value).max():.4g}, too large for {dtype}")
         arrays[name] = array
     path.parent.mkdir(parents=True, exist_ok=True)
+    from safetensors.numpy import save as to_bytes
+
     write_atomically(path, to_bytes(arrays, {name: str(value) for name, value in about.items()}))
 
 
@@ -128,6 +129,8 @@ def _opened(path):
         raise FileNotFoundError(f"there are no weights at {path}")
     if not path.is_file():  # a pipe would wait forever
         raise ValueError(f"{path} is no ordinary file")
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as file:
             yield file

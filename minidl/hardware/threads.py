@@ -1,26 +1,29 @@
 """CPU threads: numba and the BLAS library share the cores without fighting over them.
 
 Each keeps a pool of threads, one per core. A pool's thread that has run out of work does not sleep at once:
-it spins, asking again and again for more. OpenBLAS politely lets others go first while it asks; GNU OpenMP,
-on which numba runs its `prange`, asks 300,000 times and gives way to nobody, so a matrix product that comes
-right after a `prange` finds a core occupied until the operating system steps in.
+it spins, asking again and again for more. GNU OpenMP, on which numba runs its `prange`, asks 300,000 times
+and gives way to nobody, so a matrix product that comes right after a `prange` finds a core occupied until the
+operating system steps in. OpenBLAS lets others go first while it asks, but it asks for 2²⁸ ticks of the
+processor's counter, some 100 ms, and a `prange` that runs meanwhile gets half a core less than there is.
 
-One step of four products (64, 512) @ (512, 512) with a small `prange` after each, two cores, medians:
+Four products (64, 512) @ (512, 512), alone and with a `prange` over 32,768 numbers after each, and followed
+by four of a million numbers; two cores, medians, ms:
 
-    how long an idle OpenMP thread spins           products alone   prange alone   in alternation
-    as libgomp comes, 300,000 turns                        0.66 ms       0.009 ms          32 ms
-    GOMP_SPINCOUNT=10000                                   0.65 ms       0.009 ms         2.7 ms
-    GOMP_SPINCOUNT=1000                                    0.66 ms       0.009 ms        0.85 ms
-    OMP_WAIT_POLICY=passive, no turn                       0.66 ms        0.15 ms        0.75 ms
-    100 turns, because threads outnumber cores             0.70 ms       0.055 ms        0.76 ms
-    (BLAS kept to one thread                               1.20 ms       0.009 ms         1.2 ms)
+    what an idle thread does                       products    prange    in turn    products, long pranges
+    as the libraries come                              0.38     0.008      32.0          8.0
+    OpenMP turns 1000 times (GOMP_SPINCOUNT)           0.39     0.22        0.66         0.6 to 0.9
+    OpenBLAS waits 2¹⁶ ticks, 25 µs                    0.40     0.008       0.60         0.61
+    both, which is what `share_cores` sets             0.38     0.008       0.57         0.59
+    neither spins (OMP_WAIT_POLICY=passive, 2⁴)        0.43     0.17        0.57         0.77
+    both, OpenMP with 100 turns (see below)            0.38     0.17        0.56         0.76
+    (BLAS kept to one thread                           0.68     0.008       0.79         0.90)
 
-1000 turns, some 20 µs, keep small kernels fast and let the others in. libgomp reads the setting once, when it
-is loaded, and `share_cores` is there first unless a `prange` has run already or PyTorch (which brings
-a libgomp of its own, then used by numba too) was imported before minidl. In that case the fifth line helps:
-libgomp cuts the spinning to 100 turns when it manages more threads than there are cores, so one more
-thread, asleep, is enough. It costs PyTorch about a third of its speed on products as small as the above;
-import minidl first where PyTorch is to be timed.
+OpenBLAS reads its setting when it starts its threads, and starts them anew when it is told to. libgomp reads
+its own once, when it is loaded, and `share_cores` is there first unless a `prange` has run already or PyTorch
+(which brings a libgomp of its own, then used by numba too) was imported before minidl. In that case the line
+with 100 turns helps: libgomp cuts the spinning to that when it manages more threads than there are cores, so
+one more thread, asleep, is enough. It costs PyTorch about a third of its speed on products as small as the
+above; import minidl first where PyTorch is to be timed.
 """
 
 from __future__ import annotations
@@ -29,29 +32,35 @@ import ctypes
 import importlib
 import operator
 import os
+import re
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import numba
 from threadpoolctl import threadpool_limits
 
-SPINS = 1000
+SPINS = 1000  # turns of an idle OpenMP thread
+PATIENCE = 16  # an idle OpenBLAS thread waits 2**16 ticks of the processor's counter
 
 
 def share_cores() -> str:
-    """Make idle OpenMP threads fall asleep soon. Runs once, when `minidl.hardware` is imported.
+    """Make idle threads fall asleep soon. Runs once, when `minidl.hardware` is imported.
 
     Returns
     -------
     str
-        What was done: "spins 1000", "spins 100", or "unchanged" where there is no GNU OpenMP or where
-        OMP_WAIT_POLICY or GOMP_SPINCOUNT says what the user wants.
+        What was done to OpenMP: "spins 1000", "spins 100", or "unchanged" where there is no GNU OpenMP or
+        where OMP_WAIT_POLICY or GOMP_SPINCOUNT says what the user wants.
     """
-    if sys.platform != "linux" or {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    if sys.platform != "linux":
         return "unchanged"
-    with open("/proc/self/maps") as libraries:
-        late = "libgomp" in libraries.read()
+    libraries = Path("/proc/self/maps").read_text("utf-8", "replace")
+    _let_openblas_sleep(libraries)
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        return "unchanged"
+    late = "libgomp" in libraries
     os.environ["GOMP_SPINCOUNT"] = str(SPINS)
     try:
         pool = importlib.import_module("numba.np.ufunc.omppool")  # loads libgomp; starts no thread yet
@@ -64,6 +73,22 @@ def share_cores() -> str:
     everything = ctypes.CDLL(None)  # PyTorch's libgomp is visible to all; otherwise numba uses the system's
     _outnumber_cores(everything if hasattr(everything, "GOMP_parallel") else ctypes.CDLL(pool.__file__))
     return "spins 100"
+
+
+def _let_openblas_sleep(libraries):
+    """Have every OpenBLAS start its threads anew, with our patience, unless the user has set one."""
+    if "OPENBLAS_THREAD_TIMEOUT" in os.environ:
+        return
+    for path in set(re.findall(r"/\S*openblas\S*\.so\S*", libraries)):
+        openblas = ctypes.CDLL(path)
+        if not all(hasattr(openblas, name) for name in ("openblas_read_env", "blas_thread_shutdown_")):
+            continue  # a build that keeps them to itself
+        os.environ["OPENBLAS_THREAD_TIMEOUT"] = str(PATIENCE)
+        try:
+            openblas.openblas_read_env()
+        finally:
+            del os.environ["OPENBLAS_THREAD_TIMEOUT"]
+        openblas.blas_thread_shutdown_()  # the next product starts them
 
 
 def _outnumber_cores(libgomp):

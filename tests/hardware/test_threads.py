@@ -52,12 +52,14 @@ FIRST
 import minidl.hardware.threads as threads
 import os
 print(json.dumps({"sharing": threads.SHARING, "alone": least(products) + least(loops), "both": least(both),
-                  "left behind": os.environ.get("GOMP_SPINCOUNT")}))
+                  "left behind": [os.environ[name] for name in ("GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
+                                  if name in os.environ]}))
 """
 
 
 def run(first="", **environment):
-    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    ours = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
+    clean = {k: v for k, v in os.environ.items() if k not in ours}
     result = subprocess.run(
         [sys.executable, "-c", ALTERNATE.replace("FIRST", first)],
         env={**clean, **environment},
@@ -87,7 +89,7 @@ def test_alternation_costs_little(first, sharing):
     seen = run(first)
     assert seen["sharing"] == sharing
     assert seen["both"] < 8 * seen["alone"]
-    assert seen["left behind"] is None  # other libraries read the environment too
+    assert seen["left behind"] == []  # other libraries read the environment too
 
 
 @needs_gnu_openmp
@@ -95,7 +97,40 @@ def test_alternation_costs_little(first, sharing):
 def test_what_the_user_set_is_left_alone(setting):
     seen = run(**setting)
     assert seen["sharing"] == "unchanged"
-    assert seen["left behind"] == setting.get("GOMP_SPINCOUNT")
+    assert seen["left behind"] == [v for k, v in setting.items() if k == "GOMP_SPINCOUNT"]
+
+
+IDLE = """
+import time
+import numpy as np
+import minidl.hardware
+w = np.ones((512, 512), np.float32)
+for _ in range(20):
+    w @ w
+before = time.process_time()
+time.sleep(0.3)
+print(time.process_time() - before)
+"""
+
+
+@needs_gnu_openmp
+@pytest.mark.skipif(
+    not any(pool["internal_api"] == "openblas" for pool in threadpool_info()), reason="about OpenBLAS"
+)
+def test_an_idle_blas_sleeps():
+    """As it comes, its second thread spins on for 2**28 ticks after a product, some 0.1 s."""
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+    for patience, least, most in ((None, 0, 0.03), ("30", 0.03, 1)):  # what the user sets is left alone
+        setting = {} if patience is None else {"OPENBLAS_THREAD_TIMEOUT": patience}
+        result = subprocess.run(
+            [sys.executable, "-c", IDLE],
+            env={**environment, **setting},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        assert least <= float(result.stdout) < most
 
 
 @needs_gnu_openmp

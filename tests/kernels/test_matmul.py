@@ -1,17 +1,21 @@
 """Every rung of the matmul ladder against NumPy in float64, and what it does with bad input."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from numba.core.errors import TypingError
 
 from minidl.hardware.cuda import cuda
 from minidl.hardware.device import DeviceUnavailable
 from minidl.kernels import matmul as mm
-from minidl.kernels.compiling import SERIAL
-from minidl.kernels.matmul.cpu import DEPTH, HEIGHT, TILE_WIDTH, WIDTH, aligned_empty, multiply_tiles
+from minidl.kernels.matmul import packed
+from minidl.kernels.matmul.cpu import TILE_WIDTH
 from minidl.kernels.matmul.matvec import batch_matvec_blas
+from minidl.kernels.matmul.packed import DEPTH, HEIGHT, ROWS, VECTOR, add_products, aligned_empty
 
 CPU = [rung.name for rung in mm.LADDER.on("cpu")]
 FAST = [name for name in CPU if name != "python loops"]
@@ -71,6 +75,9 @@ EDGES = [
     (HEIGHT, 64, 256),
     (HEIGHT + 1, 65, 257),
     (2 * HEIGHT + 5, 63, 255),
+    (ROWS, DEPTH, VECTOR // 2),
+    (ROWS + 1, DEPTH + 1, VECTOR // 2 + 1),
+    (2 * ROWS - 1, 2 * DEPTH - 1, VECTOR - 1),
     (385, 129, TILE_WIDTH + 3),
     (7, 1000, 530),
 ]
@@ -327,15 +334,53 @@ def test_scratch_memory_begins_at_a_cache_line():
             assert array.ctypes.data % 64 == 0 and array.shape == shape and array.dtype == dtype
 
 
-def test_the_packed_rung_is_vectorised():
-    """Without vector instructions the innermost loop is a tenth as fast, and nothing else would tell."""
-    tiles = [np.zeros(size, np.float32) for size in (HEIGHT * DEPTH, DEPTH * WIDTH, HEIGHT * WIDTH)]
-    compiled_here = njit(**{**SERIAL, "cache": False})(multiply_tiles.py_func)
-    compiled_here(*tiles, 3, 8, WIDTH)
-    assembly = "".join(compiled_here.inspect_asm().values())
-    if "xmm" not in assembly:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_b_is_packed_slab_by_slab(dtype, monkeypatch):
+    monkeypatch.setattr(packed, "SLAB", 20_000)
+    a, b = random(20, 70, dtype=dtype), random(70, 333, dtype=dtype, seed=1)
+    assert_product(packed.matmul_packed(a, b), a, b)
+
+
+def test_a_tile_is_begun_or_added_to():
+    width = 2 * VECTOR // 4
+    a, b, c = random(5, ROWS), random(5, width, seed=1), random(ROWS, width + 3, seed=2)
+    before = c.copy()
+
+    @njit
+    def add(a, b, c, depth, more):
+        add_products(a, b, c[:, 2:-1], depth, more)
+
+    add(a, b, c, 4, True)
+    product = a[:4].T @ b[:4]
+    assert np.allclose(c[:, 2:-1], before[:, 2:-1] + product, atol=1e-5)
+    add(a, b, c, 4, False)
+    assert np.allclose(c[:, 2:-1], product, atol=1e-5)
+    assert np.array_equal(c[:, :2], before[:, :2]) and np.array_equal(c[:, -1], before[:, -1])
+    for arrays, message in (
+        ((a.astype(np.float64), b, c), "the same floating type"),
+        ((a, b.T, c), "b must be a matrix with rows of its own"),
+        ((a[0], b, c), "a must be a matrix"),
+        ((a.astype(int), b.astype(int), c.astype(int)), "the same floating type"),
+    ):
+        with pytest.raises(TypingError, match=message):
+            add(*arrays, 4, False)
+
+
+def test_a_tile_stays_in_registers():
+    """Otherwise each product costs a load and a store more, and nothing but the clock would tell."""
+
+    @njit
+    def add(a, b, c):
+        add_products(a, b, c, len(a), False)
+
+    width = 2 * VECTOR // 4
+    add(random(5, ROWS), random(5, width), random(ROWS, width))
+    assembly = "".join(add.inspect_asm().values())
+    multiplications = re.findall(r"v?(?:fmadd\d+|mul)ps\s.*", assembly)
+    if not multiplications:
         pytest.skip("this is no x86 processor, whose vector instructions the test knows")
-    assert assembly.count("ps\t") > assembly.count("ss\t")
+    assert len(multiplications) == 2 * ROWS and not any("rsp" in line for line in multiplications)
+    assert len(re.findall(r"mov[au]ps\s+%.mm\d+, .*", assembly)) <= 2 * ROWS + 8  # the tile is stored once
 
 
 @pytest.mark.parametrize("ladder", [mm.LADDER, mm.MATVEC_LADDER], ids=lambda ladder: ladder.name)

@@ -30,7 +30,7 @@ from minidl.kernels.conv.reference import (
     checked_backward_weight,
     checked_forward,
 )
-from minidl.kernels.matmul.cpu import aligned_empty
+from minidl.kernels.matmul.packed import aligned_empty
 
 FILTERS, TAPS = 4, 6  # whose 24 weights are held in registers
 PIXELS = 1024  # most outputs in a tile: four rows of them and an image's plane stay in the L1 cache

@@ -1,7 +1,7 @@
 """Matrix multiplication, the algorithm that most of a network's time goes into.
 
-Read `cpu`, then `gpu`: each climbs from three loops to registers full of reused numbers. `matvec` is the
-special case in which nothing can be reused.
+Read `cpu` and `packed`, then `gpu`: each climbs from three loops to registers full of reused numbers.
+`matvec` is the special case in which nothing can be reused.
 
     reference → Python loops → numba ijk → ikj → blocked → packed → BLAS                 on the CPU
     CUDA naive → coalesced → shared → 1-D registers → 2-D registers → 16-byte loads      on the GPU
@@ -14,15 +14,12 @@ import numpy as np
 
 from minidl.kernels.ladder import Ladder, Rung
 from minidl.kernels.matmul.cpu import (
-    HEIGHT,
     TILE_WIDTH,
-    WIDTH,
     matmul,
     matmul_blocked,
     matmul_ijk,
     matmul_ikj,
     matmul_loops,
-    matmul_packed,
     matmul_reference,
 )
 from minidl.kernels.matmul.gpu import KERNELS, STEP, matmul_cuda
@@ -32,6 +29,7 @@ from minidl.kernels.matmul.matvec import (
     batch_matvec_cuda,
     batch_matvec_reference,
 )
+from minidl.kernels.matmul.packed import DEPTH, HEIGHT, matmul_packed
 
 __all__ = [
     "LADDER",
@@ -165,9 +163,9 @@ LADDER = Ladder(
             name="numba packed",
             device="cpu",
             callable=matmul_packed,
-            lesson="Copy tiles to aligned memory with a fixed row length, and hold 24 values of a in "
-            "registers: then arithmetic is the limit, not fetching.",
-            bytes=_passes(lambda m, k, n: -(-n // WIDTH), lambda m, k, n: -(-m // HEIGHT)),
+            lesson="Copy a and b to panels that are read in order, and hold a tile of c in registers for "
+            "hundreds of products: then arithmetic is the limit, not fetching.",
+            bytes=_passes(_once, lambda m, k, n: 2 + -(-m // HEIGHT), lambda m, k, n: 2 * -(-k // DEPTH) - 1),
             flops=_flops,
             pure_numba=True,
         ),

@@ -55,7 +55,7 @@ def matmul_reference(a, b, out=None):
 def matmul_loops(a, b, out=None):
     """Rung 2: the definition, in Python."""
     with np.errstate(over="ignore"):
-        return _each(_loops, a, b, out)
+        return each_pair(_loops, a, b, out)
 
 
 def _loops(a, b, c):
@@ -73,7 +73,7 @@ def _loops(a, b, c):
 
 def matmul_ijk(a, b, out=None):
     """Rung 3: the same three loops, compiled; the innermost walks down a column of b."""
-    return _each(_ijk, a, b, out)
+    return each_pair(_ijk, a, b, out)
 
 
 @njit(**PARALLEL)
@@ -88,7 +88,7 @@ def _ijk(a, b, c):
 
 def matmul_ikj(a, b, out=None):
     """Rung 4: the inner loops exchanged; the innermost walks along a row of b and a row of c."""
-    return _each(_ikj, a, b, out)
+    return each_pair(_ikj, a, b, out)
 
 
 @njit(**PARALLEL)
@@ -112,7 +112,7 @@ def _add_scaled(scale, source, target):
 
 def matmul_blocked(a, b, out=None):
     """Rung 5: one tile of b after the other, used for all rows of a while it is in the L2 cache."""
-    return _each(lambda a, b, c: _blocked(a, b, c, get_num_threads()), a, b, out)
+    return each_pair(lambda a, b, c: _blocked(a, b, c, get_num_threads()), a, b, out)
 
 
 TILE_DEPTH, TILE_WIDTH = 128, 512  # of a tile of b: 256 KiB of float32
@@ -144,116 +144,6 @@ def _add_four_scaled(scales, r0, r1, r2, r3, target):
     s0, s1, s2, s3 = scales[0], scales[1], scales[2], scales[3]
     for j in range(np.uint64(target.size)):
         target[j] += s0 * r0[j] + s1 * r1[j] + s2 * r2[j] + s3 * r3[j]
-
-
-# ---------------------------------------------------------------------------- and rows of a in registers
-
-
-def matmul_packed(a, b, out=None):
-    """Rung 6: tiles copied to where they are read best, and multiplied 3 rows and 8 products at a time.
-
-    Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008, is where
-    the packing comes from; the innermost loop is left to the compiler here, as in the BLIS authors' advice
-    to look for the smallest piece that has to be fast.
-    """
-    return _each(_packed_with_scratch, a, b, out)
-
-
-HEIGHT, DEPTH, WIDTH = 192, 64, 256  # tiles: a's is 192×64, b's 64×256, c's 192×256, and all fit into L2
-
-
-def _packed_with_scratch(a, b, c):
-    threads = get_num_threads()
-    blocks = threads * -(-len(a) // (HEIGHT * threads))  # the same number for each thread, all equally high
-    height = -(-len(a) // blocks)
-    size = HEIGHT * DEPTH + DEPTH * WIDTH + HEIGHT * WIDTH
-    _packed(a, b, c, height, aligned_empty((threads, size), c.dtype))
-
-
-def aligned_empty(shape, dtype):
-    """Return an array that begins at a multiple of 64 bytes, the length of a cache line.
-
-    A vector of 64 bytes that straddles two lines takes two accesses; with them this rung is a quarter slower.
-    """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-@njit(**PARALLEL)
-def _packed(a, b, c, height, scratch):
-    m, n = c.shape
-    depth = a.shape[1]
-    threads = scratch.shape[0]
-    for thread in prange(threads):
-        a_tile = scratch[thread, : HEIGHT * DEPTH]
-        b_tile = scratch[thread, HEIGHT * DEPTH : (HEIGHT + WIDTH) * DEPTH]
-        c_tile = scratch[thread, (HEIGHT + WIDTH) * DEPTH :]
-        for top in range(thread * height, m, threads * height):
-            rows = min(height, m - top)
-            for left in range(0, n, WIDTH):
-                columns = min(WIDTH, n - left)
-                c_tile[: (rows + 2) * WIDTH] = 0
-                for first in range(0, depth, DEPTH):
-                    products = min(DEPTH, depth - first)
-                    for i in range(rows):
-                        _copy(a[top + i, first : first + products], a_tile[i * DEPTH :])
-                        a_tile[i * DEPTH + products : (i + 1) * DEPTH] = 0  # 8 products at a time: the
-                    for k in range(products):
-                        _copy(b[first + k, left : left + columns], b_tile[k * WIDTH :])
-                    b_tile[products * WIDTH :] = 0  # last ones may be 0·0
-                    multiply_tiles(a_tile, b_tile, c_tile, rows, products, columns)
-                for i in range(rows):
-                    _copy(c_tile[i * WIDTH : i * WIDTH + columns], c[top + i, left:])
-
-
-@njit(**SERIAL)
-def _copy(source, target):
-    for j in range(np.uint64(source.size)):
-        target[j] = source[j]
-
-
-U0, U1, U2, U3, U4, U8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8))
-A_ROW, B_ROW = np.uint64(DEPTH), np.uint64(WIDTH)
-
-
-@njit(**SERIAL)
-def multiply_tiles(a, b, c, rows, products, columns):
-    """c += a·b for flat tiles: a has rows of DEPTH values, b and c have rows of WIDTH.
-
-    24 values of a are held in registers for a whole trip of the innermost loop. There each vector of b is
-    fetched once for three rows of c, and each vector of c once for eight products. The compiler turns that
-    loop into vector instructions only if it can prove, or test cheaply before the loop, that nothing read in
-    it is written in it: which is why the distance between two rows is a constant, and every index unsigned.
-    """
-    for k in range(U0, np.uint64(products), U8):
-        for i in range(U0, np.uint64(rows), U3):
-            x = _eight(a, i * A_ROW + k, U1)
-            y = _eight(a, (i + U1) * A_ROW + k, U1)
-            z = _eight(a, (i + U2) * A_ROW + k, U1)
-            for j in range(U0, np.uint64(columns)):
-                column = _eight(b, k * B_ROW + j, B_ROW)
-                c[i * B_ROW + j] = _dot(c[i * B_ROW + j], x, column)
-                c[(i + U1) * B_ROW + j] = _dot(c[(i + U1) * B_ROW + j], y, column)
-                c[(i + U2) * B_ROW + j] = _dot(c[(i + U2) * B_ROW + j], z, column)
-
-
-@njit(**SERIAL)
-def _eight(x, p, step):
-    return _four(x, p, step) + _four(x, p + U4 * step, step)
-
-
-@njit(**SERIAL)
-def _four(x, p, step):
-    return x[p], x[p + step], x[p + U2 * step], x[p + U3 * step]
-
-
-@njit(**SERIAL)
-def _dot(total, x, y):
-    for i in range(8):
-        total += x[i] * y[i]
-    return total
 
 
 # ------------------------------------------------------------------------------------------------ BLAS
@@ -321,7 +211,7 @@ def _checked(a, b, out):
     return a, b, np.empty(shape, a.dtype) if out is None else out
 
 
-def _each(multiply, a, b, out):
+def each_pair(multiply, a, b, out):
     """Call multiply(a, b, c) for each pair of matrices, all of them without gaps: others are copied first."""
     a, b, out = _checked(a, b, out)
     result = out if out.flags.c_contiguous else np.empty_like(out, order="C")

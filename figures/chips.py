@@ -48,10 +48,9 @@ class Chip:
 
 _HOPPER = ("Lockwood", "https://glennklockwood.com/garden/processors/h100")
 _BLACKWELL = ("Lockwood", "https://glennklockwood.com/garden/processors/B200")
-_VOLTA = (
-    "table",
-    "https://www.techrival.com/nvidia-volta-tesla-v100-cards-detailed-150w-single-slot-300w-dual-slot-gv100-powered-pcie-accelerators/",
-)
+_PASCAL = "https://images.nvidia.com/content/pdf/tesla/whitepaper/pascal-architecture-whitepaper.pdf"
+_VOLTA = "https://images.nvidia.com/content/volta-architecture/pdf/volta-architecture-whitepaper.pdf"
+_MLPERF = "https://raw.githubusercontent.com/mlcommons/inference_results_"
 _CLOUD = "https://docs.cloud.google.com/tpu/docs/"
 
 GPUS = (
@@ -59,14 +58,8 @@ GPUS = (
         ("rates", "https://gamersnexus.net/news-pc/2523-nvidia-gp102-titan-x-specs-announced"),
         ("power", "https://www.technic3d.com/news/hardware/gehaeuse/11097-nvidia-fuehrt-neue-titan-x-grafikkarte-auf-basis-der-pascal-architektur-ein-update.htm"),
     )),
-    Chip("P100", 2016, 10.6, 21.2, 720, 16, 300, (
-        ("news", "http://xtreview.com/addcomment-id-43684-view-NVIDIA-Announced-the-graphics-processor-GP100-with-Pascal-architecture.html"),
-        _VOLTA,
-    )),
-    Chip("V100", 2017, 15, 120, 900, 16, 300, (
-        _VOLTA,
-        ("memory", "https://www.io-tech.fi/uutinen/nvidia-esitteli-tesla-v100-pci-express-kiihdyttimen-tieteelliseen-laskentaan/"),
-    )),
+    Chip("P100", 2016, 10.6, 21.2, 720, 16, 300, (("white paper", _PASCAL),)),
+    Chip("V100", 2017, 15.7, 125, 900, 16, 300, (("white paper", _VOLTA),)),
     Chip("A100", 2020, 19.5, 312, 2039, 80, 400, (
         ("Lockwood", "https://glennklockwood.com/garden/processors/A100"),
     )),
@@ -74,29 +67,24 @@ GPUS = (
         ("data sheet", "https://www.nvidia.com/en-us/data-center/h100/"), _HOPPER,
     )),
     Chip("H200", 2023, 67, 989, 4800, 141, 700, (
-        ("news", "https://geektopia.es/es/technology/2023/11/13/noticias/nvidia-anuncia-la-aceleradora-h200-tiene-141-gb-de-hbm3e.html"),
-        _HOPPER,
+        ("data sheet", "https://www.nvidia.com/en-us/data-center/h200/"),
+        ("MLPerf", _MLPERF + "v4.1/main/closed/NVIDIA/systems/H200-SXM-141GBx8_TRT_MaxQ.json"),
     )),
-    Chip("B200", 2025, 80, 2250, 8000, 192, 1000, (
-        _BLACKWELL,
-        ("Vultr", "https://docs.vultr.com/inference-cookbook/cuda/getting-started/hardware-overview"),
+    # As sold in servers of eight. Announced were 80 · 10¹²/s, 8,000 GB/s and 192 GB (Lockwood quotes it).
+    Chip("B200", 2025, 75, 2250, 7700, 180, 1000, (
+        ("data sheet", "https://www.nvidia.com/en-us/data-center/hgx/"), _BLACKWELL,
+        ("MLPerf", _MLPERF + "v6.0/main/closed/Nebius/systems/nebius_b200_n1.json"),
     )),
 )  # fmt: skip
 
 TPUS = (
-    Chip("TPU v1", 2015, None, 92, 34, 8, 75, (
-        ("paper", "https://arxiv.org/abs/1704.04760"),
-        ("memory", "https://brendanjameslynskey.github.io/Google_TPU_04_Inside_TPU_v1/"),
-        ("power", "https://github-wiki-see.page/m/AshokBhat/ml/wiki/TPU"),
-    )),
+    Chip("TPU v1", 2015, None, 92, 34, 8, 75, (("paper", "https://arxiv.org/abs/1704.04760"),)),
     Chip("TPU v3", None, None, 123, 900, 32, 262, (("Google", _CLOUD + "v3"),)),
     Chip("TPU v4", None, None, 275, 1200, 32, 192, (("Google", _CLOUD + "v4"),)),
     Chip("TPU v5e", None, None, 197, 819, 16, None, (("Google", _CLOUD + "v5e"),)),
     Chip("TPU v5p", None, None, 459, 2765, 95, None, (("Google", _CLOUD + "v5p"),)),
     Chip("TPU v6e", None, None, 918, 1638, 32, None, (("Google", _CLOUD + "v6e"),)),
-    Chip("TPU7x", 2025, None, 2307, 7300, 192, None, (
-        ("Google", _CLOUD + "tpu7x"), ("Hot Chips", "https://mattfife.com/?p=15269"),
-    )),
+    Chip("TPU7x", 2025, None, 2307, 7380, 192, None, (("Google", _CLOUD + "tpu7x"),)),
 )  # fmt: skip
 
 

@@ -26,17 +26,17 @@ class Link:
 
 
 _PCIE = ("table", "https://hpc-notes.pages.dev/reference/pcie")
+_MLPERF = (
+    "MLPerf",
+    "https://raw.githubusercontent.com/mlcommons/inference_results_v4.1/main/closed/NVIDIA/systems/"
+    "H200-SXM-141GBx8_TRT_MaxQ.json",
+)
 
 LINKS = (
-    Link("memory of an H200", 4.8e12, (
-        "news",
-        "https://geektopia.es/es/technology/2023/11/13/noticias/nvidia-anuncia-la-aceleradora-h200-tiene-141-gb-de-hbm3e.html",
-    )),
-    Link("NVLink 4, GPU to GPU", 450e9, ("table", "https://www.saulelectric.com/nvidia-h200.html")),
+    Link("memory of an H200", 4.8e12, ("data sheet", "https://www.nvidia.com/en-us/data-center/h200/")),
+    Link("NVLink 4, GPU to GPU", 450e9, _MLPERF),
     Link("PCIe 5.0, 16 lanes", 63.0e9, _PCIE),
-    Link("InfiniBand, 400 Gbit/s", 50e9, (
-        "comparison", "https://kshirol-dev.github.io/learnAI/AIInfrastructure/08-training-clusters.html"
-    )),
+    Link("InfiniBand, 400 Gbit/s", 50e9, _MLPERF),
     Link("PCIe 3.0, 16 lanes", 15.7e9, _PCIE),
 )  # fmt: skip
 

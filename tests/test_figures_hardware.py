@@ -115,8 +115,8 @@ class TestChips:
 class TestGenerations:
     def test_tells_growth_and_what_each_chip_needs(self):
         label = FRAMES["generations"][-1].get_label()
-        assert "16-bit rate 106 times" in label and "bandwidth 11.1 times" in label
-        assert "float32 rate 7.55 times" in label and "10 in float32 and 281 in 16-bit" in label
+        assert "16-bit rate 106 times" in label and "bandwidth 10.7 times" in label
+        assert "float32 rate 7.08 times" in label and "10 in float32 and 292 in 16-bit" in label
 
     def test_the_first_chip_is_the_measure(self):
         assert (

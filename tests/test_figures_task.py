@@ -30,7 +30,7 @@ LAYERS = [
 #: Name → the frames of one widget, as the page shows them.
 FRAMES = {
     "four_tasks": [
-        four_tasks.draw("regression", np.arange(64.0), np.arange(60.0), "numbers"),
+        four_tasks.draw("regression", np.arange(64.0), np.arange(60.0), "numbers", curves=True),
         four_tasks.draw("classification", RAMP, "4", "one of ten names"),
         four_tasks.draw("translation", "the first\nof may", "1900-05-01", "a sequence"),
         four_tasks.draw("synthesis", np.ones(32), RAMP, "something new"),
@@ -79,6 +79,14 @@ def test_surprise_is_minus_the_logarithm(share, loss):
 def test_a_task_says_both_of_its_sides():
     label = FRAMES["four_tasks"][2].get_label()
     assert label == "translation: given “the first of may”, wanted “1900-05-01”: a sequence."
+    label = FRAMES["four_tasks"][0].get_label()
+    assert "given a curve of 64 numbers between 0.0 and 63.0, wanted a curve of 60 numbers" in label
+
+
+def test_both_curves_of_a_task_have_one_scale():
+    figure = four_tasks.draw("regression", np.array([2.0, -2.0]), np.array([1.0, -1.0]), "half", curves=True)
+    given, wanted = (line.get_ydata() for line in figure.axes[0].lines if line.get_marker() == ".")
+    assert np.ptp(given) == pytest.approx(2 * np.ptp(wanted))
 
 
 def test_every_data_set_has_its_number():

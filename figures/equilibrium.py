@@ -26,8 +26,7 @@ def draw(gamma: float, data_loss, drawn_loss, k, top: float):
     ratios = [drawn / data for drawn, data in zip(drawn_loss, data_loss, strict=True)]
     right.axhline(gamma, color=INK, linewidth=1, linestyle=(0, (3, 2)))
     right.plot(epochs, ratios, color=GRAPH)
-    right.text(len(k), gamma + 0.02, f"γ = {gamma}", color=INK, ha="right", va="bottom")
-    right.set(ylim=(0, 1.25), xlabel="epoch", title="L(G(z)) / L(x)")
+    right.set(ylim=(0, 1.25), xlabel="epoch", title=f"L(G(z)) / L(x), γ = {gamma}")
     for axes in (left, right):
         axes.set_xticks(range(len(k) // 4 or 1, len(k) + 1, len(k) // 4 or 1))
         axes.grid(color=RULE, linewidth=0.5)

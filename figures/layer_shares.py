@@ -41,9 +41,10 @@ def draw(architecture):
                     axes.plot((left, left), (row - 0.23, row + 0.23), color=PAPER, linewidth=0.6)
         of = {kind: sum(cost(s) for s in steps if s.kind == kind) / total for kind in KINDS}
         shares = [f"{kind} {share:.0%}" for kind, share in of.items() if share]
-        axes.text(0, row - 0.3, f"{what}: {total / 1e6:,.1f} million", color=INK, va="bottom", weight="bold")
+        count = f"{total / 1e6:,.1f} million" if total >= 1e6 else f"{total:,}"
+        axes.text(0, row - 0.3, f"{what}: {count}", color=INK, va="bottom", weight="bold")
         axes.text(0, row + 0.28, ", ".join(shares), color=MUTED, va="top", fontsize=9)
-        spoken.append(f"{total / 1e6:,.1f} million {what}: {', '.join(shares)}")
+        spoken.append(f"{count} {what}: {', '.join(shares)}")
     axes.set(xlim=(0, 1), ylim=(1.6, -0.62), xticks=[], yticks=[])
     axes.spines[["bottom", "left"]].set_visible(False)
     axes.set_title(f"{architecture.name}, {architecture.year}")

@@ -117,7 +117,7 @@ def test_networks_appear_in_their_year():
 
 def test_the_balance_is_the_ratio_of_the_losses():
     figure = equilibrium.draw(0.5, [0.8, 0.4, 0.2, 0.2], [0.4, 0.1, 0.12, 0.08], [0, 0, 0.01, 0.02], 1)
-    assert "second half: 0.50 on average" in texts(figure) and "γ = 0.5" in texts(figure)
+    assert "second half: 0.50 on average" in texts(figure) and "L(G(z)) / L(x), γ = 0.5" in texts(figure)
 
 
 def test_the_copying_error_is_the_mean_square():

@@ -144,6 +144,8 @@ def _what(content) -> str:
         return str(content["ladder"])
     if "all-reduce" in content:
         return "ranks"
+    if isinstance(content.get("printed"), dict):
+        return "what cells printed"
     if isinstance(content.get("runs"), dict):
         return f"runs of {', '.join(content['runs'])}"
     return "of unknown form"
@@ -165,6 +167,8 @@ def _show(recording) -> list[str]:
         return _comparison(Timings.from_json(json.dumps(content)))
     if "all-reduce" in content:
         return _ranks(content)
+    if "printed" in content:
+        return _printed(content["printed"])
     if "runs" in content:
         return _runs(content["runs"])
     return [_line("it is of a form that this page cannot draw")]
@@ -227,6 +231,13 @@ def _ranks(content) -> list[str]:
     head = ("ranks", "batch", "images/s alone", "× same batch", "× same share", "× apart")
     parts.append(Table(head, tuple(rows))._repr_html_())
     return parts
+
+
+def _printed(printed) -> list[str]:
+    return [
+        f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
+        for name, text in printed.items()
+    ]
 
 
 def _runs(runs) -> list[str]:

@@ -37,6 +37,7 @@ def folder(tmp_path):
     checked = Timings("GPU checks", (), ABOUT | {"checks": checks})
     step = Timings("training step", (Timing("minidl", "cuda", "LeNet", (0.1, 0.2)),), ABOUT)
     every = [json.loads(one.to_json()) for one in (ladder, skipped, checked, step)]
+    (tmp_path / "cells.json").write_text(json.dumps({"about": ABOUT, "printed": {"a <cell>": "4 < 5"}}))
     (tmp_path / "some-gpu.json").write_text(json.dumps(every))
     (tmp_path / "damaged.json").write_text("{")
     (tmp_path / "other.json").write_text('{"about": {"date": "2030-01-01"}, "rows": [1]}')
@@ -46,13 +47,14 @@ def folder(tmp_path):
 
 def test_nothing_is_left_out(folder):
     found = recordings(folder)
-    assert [one.file for one in found] == ["damaged.json", "other.json", *["some-gpu.json"] * 4]
-    assert len(overview(found).rows) == 6
+    assert [one.file for one in found] == ["cells.json", "damaged.json", "other.json", *["some-gpu.json"] * 4]
+    assert len(overview(found).rows) == 7
     assert "no record" in str(overview(recordings(folder / "nowhere")))
 
 
 def test_each_says_where_it_comes_from(folder):
-    for one in recordings(folder)[2:]:
+    found = recordings(folder)
+    for one in found[:1] + found[3:]:
         text = one.show()._repr_html_()
         for fact in ("Some &lt;CPU&gt;", "Some GPU", "2031-02-03", "numpy 9.9", "with a sundial", "abc1234"):
             assert fact in text, (one.what, fact)
@@ -133,3 +135,9 @@ class TestAllReduces:
     def test_refuses_ranks_that_were_not_measured(self):
         with pytest.raises(ValueError, match=r"ranks must be one of \[2, 3, 4\], got 5"):
             all_reduces.draw(self.ROWS, 5)
+
+
+def test_what_cells_printed_is_folded_under_their_names(folder):
+    one = recordings(folder)[0]
+    assert one.what == "what cells printed"
+    assert "<summary>a &lt;cell&gt;</summary><pre>4 &lt; 5</pre>" in one.show()._repr_html_()

@@ -12,7 +12,6 @@ from figures import (
     journey,
     lookalikes,
     memorising,
-    spreads,
     surprise,
     training_run,
 )
@@ -20,12 +19,6 @@ from minidl.instruments.style import to_svg
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 COUNTS, TAUGHT, FRESH = (20, 200, 1347), (1, 1, 0.99), (0.4, 0.8, 0.95)
-
-VALUES = np.linspace(-1, 1, 99)
-LAYERS = [
-    {"dense 1": (VALUES, VALUES / 50), "dense 2": (VALUES**3, np.zeros(99))},
-    {"dense 1": (VALUES * 40, VALUES / 9), "dense 2": (VALUES**3, np.zeros(99))},
-]
 
 #: Name → the frames of one widget, as the page shows them.
 FRAMES = {
@@ -42,7 +35,6 @@ FRAMES = {
         training_run.draw(np.stack([RAMP * s] * 8), 3, [2.0, 1.0, 0.9], [0.5, 1.0, 1.3], at)
         for s, at in ((0.2, 0), (0.5, 1), (1.0, 3))
     ],
-    "spreads": [spreads.draw(f"epoch {i}", LAYERS[i], spreads.limits_of(LAYERS)) for i in range(2)],
     "journey": [journey.draw(RAMP, RAMP * (1 - s), RAMP.T, s, "goal 4") for s in (0, 0.5, 1)],
     "data_sizes": [data_sizes.draw({"few": 1797, "many": 15.6e12})],
 }
@@ -93,33 +85,6 @@ def test_every_data_set_has_its_number():
     assert data_sizes.draw({"few": 1797, "many": 2e6}).get_label() == "Examples: few 1,797; many 2,000,000."
 
 
-def test_spreads_say_mean_spread_and_how_many_are_zero():
-    weights = np.array([1.0, 3.0, 5.0, 7.0])
-    alt = spreads.draw("epoch 1", {"dense 1": (weights, np.zeros(4))}, {"dense 1": (9.0, 1.0)}).get_label()
-    assert f"weights mean 4, spread {weights.std():.2g}" in alt
-    assert "gradient mean 0, spread 0, 100% are 0" in alt
-
-
-def test_spreads_count_what_lies_beyond_the_axis():
-    figure = spreads.draw("x", {"dense 1": (np.full(10, 99.0), np.zeros(10))}, {"dense 1": (1.0, 1.0)})
-    heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert heights[-1] == 1 and sum(heights) == 1
-
-
-def test_limits_of_hold_every_moment_and_are_never_zero():
-    limits = spreads.limits_of(LAYERS)
-    assert limits["dense 1"][0] > 30 and limits["dense 2"][1] == 1.0
-
-
 def test_a_training_run_says_what_both_lose():
     alt = training_run.draw(np.zeros((4, 8, 8)), 2, [0.25, 9], [1.5, 9], 1).get_label()
     assert "After 1 of 2 epochs" in alt and "generator loses 0.25, the discriminator 1.50" in alt
-
-
-def test_small_spreads_survive_the_svg():
-    """It keeps two decimals of every number, also of those in words."""
-    figure = spreads.draw(
-        "x", {"dense 1": (np.array([-0.0013, 0.0013]), np.ones(2))}, {"dense 1": (0.005, 1)}
-    )
-    svg = to_svg(figure)
-    assert "spread 1.3e-03" in svg and "5.0e-03" in svg

@@ -42,7 +42,10 @@ def texts(figure):
 FIGURES = {
     "curves": training_curves.draw(HISTORY),
     "curves at first": training_curves.draw(HISTORY, 1),
-    **{kind: distributions.draw(WATCH[-1].numbers[kind], kind, kind) for kind in WATCH[-1].numbers},
+    **{kind: distributions.draw({kind: WATCH[-1].numbers[kind]}, kind) for kind in WATCH[-1].numbers},
+    "weights and gradients": distributions.draw(
+        {kind: WATCH[-1].numbers[kind] for kind in ("weight", "gradient")}, "both"
+    ),
     **{f"means of {kind}": layer_means.draw(WATCH, kind) for kind in WATCH[-1].numbers},
     "samples": samples.draw(random.uniform(size=(16, 1, 8, 8)), "drawn after epoch 3"),
     "one sample": samples.draw(np.eye(8)[None], "drawn"),
@@ -108,29 +111,56 @@ def test_distributions_over_a_training_share_their_axes(kind):
     assert len(shown) == len(moments) == (4 if kind == "gradient" else 5)
     last = moments[-1].numbers[kind]
     for name, held in last.items():
-        assert f"{name} mean {held.mean:.2g} spread {held.std:.2g}" in shown.alts[-1]
+        figures = f"mean {distributions.short(held.mean)}, σ {distributions.short(held.std)}"
+        assert f"{name}: {figures}" in shown.alts[-1]
     axes = {re.findall(r'viewBox="[^"]*"', svg)[0] for svg in shown.svgs}
     assert len(axes) == 1
 
 
+def test_several_kinds_stand_side_by_side_under_names_of_ones_own():
+    shown = distributions.frames(
+        WATCH, "weight", "gradient", names={"4.weight": "dense", "0.weight": "conv"}, start=1
+    )
+    assert len(shown) == 4 and shown.start == 1  # gradients there are from the first step on
+    weights, gradients = (WATCH[2].numbers[kind]["4.weight"] for kind in ("weight", "gradient"))
+    assert f"dense weight: mean {distributions.short(weights.mean)}" in shown.alts[1]
+    assert f"dense gradient: mean {distributions.short(gradients.mean)}" in shown.alts[1]
+    assert "0.weight" not in shown.svgs[1] and shown.svgs[1].index("dense") < shown.svgs[1].index("conv")
+
+
 def test_bars_count_the_values():
     values = np.concatenate([np.zeros(300), np.ones(100)]).astype(np.float32)
-    figure = distributions.draw({"a": Numbers.of(values)}, "weight", "t")
+    figure = distributions.draw({"weight": {"a": Numbers.of(values)}}, "t")
     counts, edges, _ = figure.axes[0].patches[0].get_data()
     assert counts.max() == 1 and sorted(counts[counts > 0]) == [pytest.approx(1 / 3), 1]
     assert edges[0] <= 0 and edges[-1] >= 1
-    assert "mean 0.25" in " ".join(texts(figure))
+    assert "mean 0.25, σ 0.43, 75% are 0" in " ".join(texts(figure))
+
+
+def test_what_lies_beyond_the_axis_is_counted_in_the_last_bar():
+    held = {"weight": {"a": Numbers.of(np.full(10, 99, np.float32))}}
+    figure = distributions.draw(held, "t", {"weight": {"a": (-1.0, 1.0)}})
+    counts, _, _ = figure.axes[0].patches[0].get_data()
+    assert counts[-1] == 1 and counts.sum() == 1
+
+
+def test_small_numbers_survive_the_svg():
+    """It keeps two decimals of every number, also of those in words."""
+    small = Numbers.of(np.array([-0.0013, 0.0013], np.float32))
+    assert "σ 1.3e-03" in to_svg(distributions.draw({"gradient": {"a": small}}, "t"))
 
 
 def test_gradients_that_vanish_are_drawn_too():
     zero = Numbers.of(np.zeros(10, np.float32))
-    assert "mean 0 spread 0" in distributions.draw({"a": zero}, "gradient", "t").get_label()
+    assert "mean 0, σ 0, 100% are 0" in distributions.draw({"gradient": {"a": zero}}, "t").get_label()
     watch = Watch()
     watch.moments = [Moment(i, {"gradient": {"a": zero}, "bias": {}}, {}, None, {}) for i in range(2)]
     assert "a mean 0" in layer_means.draw(watch, "gradient").get_label()
     for ask in (lambda: layer_means.draw(watch, "bias"), lambda: distributions.frames(watch, "bias")):
         with pytest.raises(ValueError, match="no moment with a bias"):
             ask()
+    with pytest.raises(ValueError, match="no bias to draw"):
+        distributions.draw({"bias": {}}, "t")
 
 
 def test_many_layers_are_thinned_out_evenly():

@@ -119,7 +119,7 @@ def summary(measured: list[Timings]) -> Table:
     """Return one row for each peer: how many times as fast minidl's fastest rung is, taken round by round.
 
     Peers on the processor stand beside the fastest rung in pure numba, peers on a GPU beside the fastest CUDA
-    rung, kernels beside kernels.
+    rung, kernels beside kernels. For recorded measurements the caption says where they are from.
     """
     rows = []
     for timings in measured:
@@ -132,10 +132,12 @@ def summary(measured: list[Timings]) -> Table:
                 ratio = statistics.median(b / a for a, b in zip(best.seconds, peer.seconds, strict=False))
                 us, them = time_text(best.median), time_text(peer.median)
                 rows.append((timings.ladder, workload, best.rung, us, peer.rung, them, f"{ratio:.2f}"))
-    missing = [package for package in PACKAGES if find_spec(package) is None]
     caption = "ratio above 1: minidl is faster; medians of the ratios of interleaved runs."
-    if missing:
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing and any(timings.live for timings in measured):
         caption += f" Not installed here, so not compared: {', '.join(missing)}."
+    for source in dict.fromkeys(timings.source() for timings in measured if not timings.live):
+        caption += f"\n{source}"
     return Table(("ladder", "workload", "minidl", "time", "peer", "time", "ratio"), tuple(rows), caption)
 
 

@@ -150,7 +150,9 @@ class Timings:
         """Return one line that says where the numbers come from."""
         about = self.provenance
         devices = " and ".join(about.get("devices", {}).values())
-        return f"{'live' if self.live else 'recorded'}: {devices}, {about.get('date')}; {about.get('method')}"
+        line = f"{'live' if self.live else 'recorded'}: {devices}, {about.get('date')}; {about.get('method')}"
+        versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
+        return line if self.live else f"{line}; {versions}"
 
     def table(self) -> Table:
         """Return one row for each rung and workload; it prints as text and shows as HTML."""
@@ -432,7 +434,7 @@ class _Runner:
         if not device.available:
             runner.skipped = "not timed: no CUDA GPU on this machine"
         elif rung.device == "cpu":
-            seconds = _estimate(rung, ladder, max(account))
+            seconds = _estimate(rung, ladder, max(account), 3 * budget)
             if seconds > 3 * budget:
                 runner.skipped = f"not timed: it would take about {time_text(seconds)}"
         return runner
@@ -598,10 +600,11 @@ def _floor(ladder, device, sizes, itemsize):
     return max(bytes / roofs.copy_bandwidth, flops / roofs.flops)
 
 
-def _estimate(rung, ladder, work):
+def _estimate(rung, ladder, work, limit):
     """Return the seconds a rung will take for `work`, judged by ever larger examples until one takes a while.
 
-    A small example alone would not do: starting threads takes longer than what they have to do in it.
+    A small example alone would not do: starting threads takes longer than what they have to do in it. And
+    nothing is judged too slow by what may have been another program's turn: above `limit` it is asked again.
     """
     if ladder.example is None:
         return 0.0
@@ -613,7 +616,12 @@ def _estimate(rung, ladder, work):
         account = max(rung.bytes(*sizes), rung.flops(*sizes))
         seconds = min(_clock(rung, example) for _ in range(3))
         if seconds > 0.02 or not done < account < work:
-            return seconds * work / max(account, 1)
+            factor = work / max(account, 1)
+            for _ in range(2):
+                if seconds * factor > limit:
+                    time.sleep(0.02)
+                    seconds = min(seconds, _clock(rung, example))
+            return seconds * factor
         size, done = 8 * size, account
 
 

@@ -95,8 +95,8 @@ class Watch:
         samples() → pictures (N, …): what a generator draws, for instance `lambda: gan.sample(16, seed=0)`.
     keep : sequence of str, optional
         Names of weights that are kept whole, for instance "0.weight", the filters of a first convolution.
-    every : int
-        Keep one epoch in so many. The last is kept too, where the training ends as planned.
+    every : int or sequence of int
+        Keep one epoch in so many, and the last where the training ends as planned; or keep just these.
 
     Attributes
     ----------
@@ -108,9 +108,11 @@ class Watch:
         if samples is not None and not callable(samples):
             raise TypeError(f"samples must be a function without arguments, got {samples!r}")
         self.inputs, self.samples = inputs, samples
-        self.keep, self.every = (
-            tuple([keep] if isinstance(keep, str) else keep),
-            check_integer("every", every, 1),
+        self.keep = tuple([keep] if isinstance(keep, str) else keep)
+        self.every = (
+            {check_integer("every", epoch, 0) for epoch in every}
+            if np.ndim(every) == 1
+            else check_integer("every", every, 1)
         )
         self.moments, self.history, self._gradients = [], None, {}
 
@@ -138,6 +140,8 @@ class Watch:
         return self
 
     def _due(self, epoch, training):
+        if isinstance(self.every, set):
+            return epoch in self.every
         return epoch % self.every == 0 or epoch == training.epochs
 
     def _keep(self, networks, epoch, row):

@@ -1,5 +1,6 @@
 """The benchmark covers every ladder, pairs minidl with its peers, and never leaves half a record."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_the_summary_sets_the_best_rung_of_the_same_kind_beside_each_peer():
         ("sliding average", "w", "numba doubling", "1 s", "peer", "4 s", "3.00"),
         ("sliding average", "w", "cuda naive", "500 ms", "peer cuda", "1 s", "2.00"),
     )
+
+
+def test_the_summary_of_what_was_recorded_says_where():
+    about = {"devices": {"cpu": "A processor"}, "date": "then", "method": "m", "versions": {"torch": "9"}}
+    recorded = [dataclasses.replace(timings(workload=w), live=False, provenance=about) for w in "ab"]
+    caption = bench.summary(recorded).caption.splitlines()
+    assert caption[1:] == ["recorded: A processor, then; m; torch 9"] and "Not installed" not in caption[0]
 
 
 def test_records_are_replaced_ladder_by_ladder_and_whole(tmp_path):

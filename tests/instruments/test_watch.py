@@ -64,6 +64,14 @@ def test_what_is_kept_is_what_was_there(examples):
     assert "4 moments of 3 epochs" in repr(watch)
 
 
+def test_just_the_epochs_that_were_asked_for(examples):
+    watch = Watch(every=(0, 2, 3, 9))
+    model = small_network()
+    fit(model, examples, 4, callbacks=[watch.before(model)], **QUIET)
+    assert [moment.epoch for moment in watch] == [0, 2, 3]
+    assert all(watch[i].numbers["gradient"] for i in (1, 2))
+
+
 def test_the_training_is_the_same_with_it_and_without(examples):
     plain, watched = small_network(), small_network()
     fit(plain, examples, 3, **QUIET)
@@ -97,8 +105,11 @@ def test_wrong_wishes_are_refused(examples):
         fit(model, examples, 1, callbacks=[Watch(inputs={"other": examples.inputs})], **QUIET)
     with pytest.raises(TypeError, match="samples must be a function"):
         Watch(samples=np.ones(3))
-    with pytest.raises(ValueError, match="every must be"):
-        Watch(every=0)
+    for every in (0, [1, -1]):
+        with pytest.raises(ValueError, match="every must be"):
+            Watch(every=every)
+    with pytest.raises(TypeError, match="every must be"):
+        Watch(every=[1, 2.5])
 
 
 def test_activations_leave_the_model_as_it_was(examples):

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from minidl.hardware.device import Device
 from minidl.instruments import style
+from minidl.instruments.stopwatch import Timing, Timings
 from minidl.instruments.widgets import frames, picture, timing_explorer
 from minidl.kernels.ladder import Ladder, Rung
 
@@ -148,6 +149,16 @@ class TestTimingExplorer:
     @pytest.mark.skipif(Device("cuda").available, reason="this machine has a GPU")
     def test_without_a_gpu_its_rungs_cannot_be_chosen(self):
         assert self.parts(timing_explorer(halving(), sizes=[100]))[2].options == ("numpy", "again")
+
+    @pytest.mark.skipif(Device("cuda").available, reason="this machine has a GPU")
+    def test_without_a_gpu_what_was_recorded_on_one_stands_below(self, monkeypatch):
+        records = [
+            Timings("halving", (Timing("there", kind, "w", (1.0,)),), {"devices": {kind: name}}, live=False)
+            for kind, name in (("cpu", "A processor"), ("cuda", "A GPU"))
+        ]
+        monkeypatch.setattr("minidl.instruments.widgets.recorded", lambda name: records)
+        *_, last = timing_explorer(halving(), sizes=[100]).children
+        assert "A GPU" in last.value and len(timing_explorer(halving(), sizes=[100]).children) == 7
 
     def test_what_goes_wrong_is_shown(self, monkeypatch):
         def fail(*arguments, **keywords):

@@ -5,7 +5,17 @@ import re
 import pytest
 from matplotlib.text import Text
 
-from figures import chips, few_and_many, generations, links, promise, roofs, staircase, training_bills
+from figures import (
+    card_history,
+    chips,
+    few_and_many,
+    generations,
+    links,
+    promise,
+    roofs,
+    staircase,
+    training_bills,
+)
 from minidl.instruments.style import to_svg
 
 TASKS = (1, 4, 8, 16, 28, 32, 48, 64, 128, 256)
@@ -20,6 +30,7 @@ FRAMES = {
     "staircase": [staircase.draw([4096, 2**20, 2**27], [6e10, 3e10, 1e10], i) for i in range(3)],
     "promise": [promise.draw([1, 8, 64], [1e-4, 1e-4, 5e-4], [9e-5, 2e-4, 6e-4], i) for i in range(3)],
     "links": [links.draw(links.LINKS, "it", size) for size in (4e3, 2.2e6, 140e9)],
+    "card_history": [card_history.draw()],
     "training_bills": [training_bills.draw({"small": 256, "large": 30.84e6})],
 }
 EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
@@ -127,6 +138,15 @@ class TestGenerations:
 
 def test_training_bills_name_their_hours():
     assert "large 30,840,000" in FRAMES["training_bills"][0].get_label()
+
+
+def test_the_history_of_cards_keeps_the_years_and_the_sides():
+    axes = card_history.draw([(1990, "a", True), (1995, "b", False)]).axes[0]
+    places = {text.get_text(): text.get_position() for text in axes.texts}
+    assert places["a  1990"][0] < 0 < places["1995  b"][0] and places["1995  b"][1] == 1995
+    years = [year for year, _, _ in card_history.EVENTS]
+    assert years == sorted(years)
+    assert len({(year, side) for year, _, side in card_history.EVENTS}) == len(years)
 
 
 class TestStaircase:

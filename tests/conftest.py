@@ -9,6 +9,8 @@ import pytest
 
 from book import build
 
+pytest.register_assert_rewrite("tests.drawings")  # so that a failure there shows its values
+
 
 def built(kind: str) -> Path:
     """Build the book as `make` does, in a process of its own; what it prints is shown if it fails."""

@@ -1,15 +1,12 @@
 """The drawings of many processes compute what they show, and every frame of them can be read."""
 
-import re
-
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from figures import fitted, gantt, many_devices, ranks, ring, staleness
 from minidl.graph import distributed, scaling
 from minidl.graph.distributed import shares
-from minidl.instruments.style import to_svg
+from tests.drawings import EveryFrame, EveryWidget, every
 
 RECORD = ranks.record_of_all()
 ROWS = RECORD["all-reduce"]
@@ -24,30 +21,16 @@ SINGLE = {
     **{f"gantt {name}": gantt.draw(ranks.recorded(name)["spans"], name) for name in ranks.RUNS},
     "fitted": fitted.draw(ROWS, scaling.fit([row for row in ROWS if row["ranks"] < 4], lanes=2)),
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
-EVERY += [pytest.param(figure, id=name) for name, figure in SINGLE.items()]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES | SINGLE))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_frames_of_one_widget_have_one_size_and_differ(name):
-    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
-    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+class TestEveryWidget(EveryWidget):
+    pass
 
 
 class TestRing:

@@ -12,10 +12,7 @@ from minidl.instruments.elevator import ride
 from minidl.instruments.style import LAYERS, to_svg
 from minidl.models import began, gan, lenet
 from minidl.tasks import data
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+from tests.drawings import EveryFrame, texts
 
 
 def _rides():
@@ -46,20 +43,7 @@ FRAMES += [pytest.param(way_up.draw(r.up()), id=f"{name}-up") for name, r in RID
 
 
 @pytest.mark.parametrize("figure", FRAMES)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20 and "nan" not in figure.get_label()
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
-
+class TestEveryFrame(EveryFrame):
     def test_nothing_is_written_outside_the_sheet(self, figure):
         figure.canvas.draw()
         width, height = figure.bbox.width, figure.bbox.height

@@ -10,6 +10,7 @@ from matplotlib.text import Text
 from figures import cuts, downpour, passes, pipeline, two_layers, two_ways
 from minidl.graph.gains import Gain
 from minidl.instruments.style import to_svg
+from tests.drawings import EveryFrame, every
 
 SIZES = [100, 256, 512, 784]
 
@@ -24,23 +25,11 @@ FRAMES = {
     "passes": [passes.draw([Gain("none", 81, 8_000_000, 0.06, 1.0), Gain("plan", 38, 5_000_000, 0.04, 0.7)])],
     "downpour": [downpour.draw(workers, rate) for rate in (0.2, 0.5, 0.8) for workers in (1, 2, 3, 4)],
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
 @pytest.mark.parametrize("name", FRAMES)

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from matplotlib.text import Text
 
 from figures import (
     card_history,
@@ -16,7 +15,7 @@ from figures import (
     staircase,
     training_bills,
 )
-from minidl.instruments.style import to_svg
+from tests.drawings import EveryFrame, EveryWidget, every
 
 TASKS = (1, 4, 8, 16, 28, 32, 48, 64, 128, 256)
 MACHINES = {"slow": (1e11, 5e10), "H100": (67e12, 3.35e12)}
@@ -33,29 +32,16 @@ FRAMES = {
     "card_history": [card_history.draw()],
     "training_bills": [training_bills.draw({"small": 256, "large": 30.84e6})],
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
-@pytest.mark.parametrize("name", [name for name in FRAMES if len(FRAMES[name]) > 1])
-def test_frames_of_one_widget_have_one_size_and_differ(name):
-    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
-    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+class TestEveryWidget(EveryWidget):
+    pass
 
 
 class TestFewAndMany:

@@ -4,10 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from figures import eight_bits, tiles, tree_sum
-from minidl.instruments.style import to_svg
+from tests.drawings import EveryFrame, EveryWidget, every
 
 VALUES = [-0.82, -0.35, -0.06, 0.0, 0.11, 0.42, 0.77, 1.31]
 
@@ -17,29 +16,16 @@ FRAMES = {
     "eight_bits": [eight_bits.draw(VALUES, bits) for bits in range(2, 9)],
     "tree_sum": [tree_sum.draw([4, 2, 5, 6, 2, 4, 7, 1], done) for done in range(4)],
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_frames_of_one_widget_have_one_size_and_differ(name):
-    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
-    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+class TestEveryWidget(EveryWidget):
+    pass
 
 
 @pytest.mark.parametrize(("side", "ratio"), [(1, "0.5"), (2, "1"), (4, "2"), (8, "4")])

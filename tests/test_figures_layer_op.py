@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from sklearn.datasets import load_digits
 
 from figures import (
@@ -24,16 +23,13 @@ from figures import (
 )
 from minidl.instruments.drawing import bracketed, canvas, matrix, number, shades
 from minidl.instruments.style import PALETTE, to_svg
+from tests.drawings import EveryFrame, EveryWidget, every, texts
 
 IMAGE = [[0.4, 0.9, 0.1], [0.7, 0.2, 0.6], [0.8, 0.3, 0.5]]
 WEIGHTS, BIAS = [[1, -2], [0.5, 1.5], [-1, 0.5]], [0.1, -0.2]
 VALUES = [[1, 3, 0, 2], [4, 8, 1, 1], [0, 2, 5, 5], [6, 0, 5, 9]]
 SIZES = [3, 5, 7]
 COUNTS = {"direct": [9, 25, 49], "other": [4, 9, 16]}
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 #: Name → the frames of one widget, as the two pages show them.
@@ -52,29 +48,16 @@ FRAMES = {
     "multiplications": [multiplications.draw(SIZES, COUNTS, i) for i in range(3)],
     "online_softmax": [online_softmax.draw([2, 1, 4, 3, 5], i) for i in range(5)],
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
-@pytest.mark.parametrize("name", [name for name in FRAMES if len(FRAMES[name]) > 1])
-def test_frames_of_one_widget_have_one_size_and_differ(name):
-    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
-    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+class TestEveryWidget(EveryWidget):
+    pass
 
 
 class TestDrawing:

@@ -1,13 +1,11 @@
 """The drawing of the layer's second page shows what it is given, and says in words what it shows."""
 
-import re
-
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from figures import fading
 from minidl.instruments.style import to_svg
+from tests.drawings import EveryFrame
 
 LAYERS = np.arange(20)
 FRAMES = [
@@ -17,14 +15,8 @@ FRAMES = [
 
 
 @pytest.mark.parametrize("figure", FRAMES)
-class TestEveryFrame:
-    def test_can_be_read_on_a_phone(self, figure):
-        scale = 340 / (figure.get_figwidth() * 72)
-        assert min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text().strip()) * scale >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+class TestEveryFrame(EveryFrame):
+    pass
 
 
 def test_frames_have_one_frame_and_differ():

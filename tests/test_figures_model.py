@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from sklearn.datasets import load_digits
 
 from figures import (
@@ -17,17 +16,13 @@ from figures import (
     receptive_field,
     walk,
 )
-from minidl.instruments.style import to_svg
 from minidl.models.zoo import ARCHITECTURES
+from tests.drawings import EveryFrame, EveryWidget, every, texts
 
 DIGITS = load_digits().images / 16
 COMPARED = [a for a in ARCHITECTURES.values() if a.top1 and a.key not in ("alexnet_two_towers", "vgg_a_lrn")]
 YEARS = sorted({a.year for a in COMPARED})
 ENTRIES = [("2010 NEC", 28.2, None), ("2012 AlexNet", 16.4, 8), ("2015 ResNet", 3.57, 152)]
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 #: Name → the frames of one widget, as the page shows them.
@@ -49,29 +44,16 @@ FRAMES = {
     "efficiency": [efficiency.draw(COMPARED, year) for year in YEARS],
     "challenge": [challenge.draw(ENTRIES, 5.1)],
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
-@pytest.mark.parametrize("name", [name for name in FRAMES if len(FRAMES[name]) > 1])
-def test_frames_of_one_widget_have_one_size_and_differ(name):
-    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
-    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+class TestEveryWidget(EveryWidget):
+    pass
 
 
 def test_shares_add_up_and_are_those_of_the_zoo():

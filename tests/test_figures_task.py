@@ -1,10 +1,7 @@
 """The drawings of 7 Task compute what they show, and every frame of them can be read."""
 
-import re
-
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from figures import (
     data_sizes,
@@ -15,7 +12,7 @@ from figures import (
     surprise,
     training_run,
 )
-from minidl.instruments.style import to_svg
+from tests.drawings import EveryFrame, EveryWidget, every
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 COUNTS, TAUGHT, FRESH = (20, 200, 1347), (1, 1, 0.99), (0.4, 0.8, 0.95)
@@ -38,29 +35,16 @@ FRAMES = {
     "journey": [journey.draw(RAMP, RAMP * (1 - s), RAMP.T, s, "goal 4") for s in (0, 0.5, 1)],
     "data_sizes": [data_sizes.draw({"few": 1797, "many": 15.6e12})],
 }
-EVERY = [pytest.param(frame, id=f"{name}-{i}") for name in FRAMES for i, frame in enumerate(FRAMES[name])]
 
 
-@pytest.mark.parametrize("figure", EVERY)
-class TestEveryFrame:
-    def test_says_in_words_what_it_shows(self, figure):
-        assert len(figure.get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, figure):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, figure):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(figure), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FRAMES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
-@pytest.mark.parametrize("name", [name for name in FRAMES if len(FRAMES[name]) > 1])
-def test_frames_of_one_widget_have_one_size_and_differ(name):
-    assert len({tuple(figure.get_size_inches()) for figure in FRAMES[name]}) == 1
-    assert len({to_svg(figure) for figure in FRAMES[name]}) == len(FRAMES[name])
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+class TestEveryWidget(EveryWidget):
+    pass
 
 
 @pytest.mark.parametrize(("share", "loss"), [(0.5, "0.69"), (0.01, "4.61"), (1.0, "0.00")])

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from figures import confusion, distributions, layer_means, learned_filters, mistakes, samples, training_curves
 from minidl import layers
@@ -14,6 +13,7 @@ from minidl.tasks import fit
 from minidl.tasks.data import Dataset, Examples
 from minidl.tasks.metrics import confusion_matrix
 from minidl.tasks.train import History
+from tests.drawings import EveryFrame, every, texts
 
 random = np.random.default_rng(0)
 
@@ -33,10 +33,6 @@ def trained(epochs=4):
 
 
 WATCH, HISTORY = trained()
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 FIGURES = {
@@ -59,21 +55,9 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("name", FIGURES)
-class TestEveryFigure:
-    def test_says_in_words_what_it_shows(self, name):
-        assert len(FIGURES[name].get_label()) > 20
-
-    def test_can_be_read_on_a_phone(self, name):
-        """A page 390 pixels wide leaves 340 for a drawing."""
-        figure = FIGURES[name]
-        scale = 340 / (figure.get_figwidth() * 72)
-        sizes = [text.get_fontsize() * scale for text in figure.findobj(Text) if text.get_text().strip()]
-        assert min(sizes) >= 6.5
-
-    def test_uses_the_palette_only(self, name):
-        outside = re.sub(r"var\(--osi-\w+,#[0-9a-f]{6}\)", "", to_svg(FIGURES[name]), flags=re.I)
-        assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
+@pytest.mark.parametrize("figure", every(FIGURES))
+class TestEveryFrame(EveryFrame):
+    pass
 
 
 def test_curves_are_the_history():

@@ -463,6 +463,7 @@ def live(model, z):
         "<em>These controls run the network and the tracer on the machine that runs this page: they work in "
         "Colab and Jupyter, and rest on the static page.</em>"
     )
+    hint.add_class("osi-screen")  # left out on paper
     return ipywidgets.VBox([hint, *places, floor, says, shown])
 
 

@@ -14,6 +14,7 @@ from bs4 import BeautifulSoup
 
 from book import build
 from figures import stack
+from figures.recordings import recordings
 from minidl.instruments import style
 
 ROOT = build.ROOT
@@ -377,6 +378,41 @@ def test_every_page_opens_in_colab(soups):
     address = build.repository().replace("github.com", "colab.research.google.com/github")
     for name in build.pages():
         assert soups[f"{name}.html"].select(f'a[href="{address}/blob/main/{name}.ipynb"]'), name
+
+
+def test_previous_and_next_follow_the_walk(soups):
+    walk = build.pages()
+    for i, name in enumerate(walk):
+        for side, neighbour in (
+            ("left-prev", walk[i - 1] if i else None),
+            ("right-next", (*walk, None)[i + 1]),
+        ):
+            links = soups[f"{name}.html"].select(f".prev-next-area a.{side}")
+            leads = [os.path.normpath(Path(name).parent / link["href"]) for link in links]
+            assert leads == ([f"{neighbour}.html"] if neighbour else []), (name, side)
+
+
+def test_the_build_ends_with_a_table_of_pages(html_book, capsys):
+    build.print_pages(html_book)
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert list(rows)[1:] == build.pages()
+    for name in build.pages():
+        size = (html_book / f"{name}.html").stat().st_size
+        assert rows[name].endswith(f" {size / 1e3:,.0f} kB")
+        ran = re.search(r" [\d.]+ s ", rows[name])
+        assert bool(ran) == (name.startswith("book/") and name != "book/appendix/references"), rows[name]
+
+
+def test_every_record_is_drawn_on_the_page_of_benchmarks(soups):
+    page = soups["book/appendix/benchmarks.html"]
+    drawn = [stage["aria-label"] for stage in page.select("article .osi-stage")]
+    found = recordings()
+    assert {one.file for one in found} == {path.name for path in (ROOT / "figures/records").glob("*.json")}
+    for one in found:
+        shown = BeautifulSoup(one.show()._repr_html_(), "html.parser")
+        assert one.file in page.get_text()
+        for stage in shown.select(".osi-stage"):
+            assert stage["aria-label"] in drawn, one.file
 
 
 def test_pages_carry_the_palette(html_book):

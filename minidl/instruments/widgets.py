@@ -219,6 +219,7 @@ def timing_explorer(ladder: Ladder, sizes: Sequence[int] = (1_000, 10_000, 100_0
         "<em>These controls time things on the machine that runs this page: they work in Colab and Jupyter, "
         "and rest on the static page.</em>"
     )
+    hint.add_class("osi-screen")  # left out on paper
     there = [record for record in recorded(ladder.name) if "cuda" in record.provenance["devices"]]
     records = [ipywidgets.HTML(record._repr_html_()) for record in there if not gpu]
     return ipywidgets.VBox([hint, size, rungs, button, says, chart, *records])

@@ -1,5 +1,7 @@
 """Every page of the offline book in Chromium: both colour modes, phone and desktop, no network."""
 
+import json
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -197,6 +199,90 @@ def test_formulas_are_set(browser, address):
     assert page.locator("mjx-container").count() > 0
     assert page.locator("mjx-merror").count() == 0
     page.close()
+
+
+# What of a printed page is wrong: pictures that are missing or cut, dark paper, and what wants to be clicked.
+AMISS_IN_PRINT = """() => {
+    const amiss = [], seen = element => element.checkVisibility({visibilityProperty: true});
+    const article = document.querySelector('.bd-article'), right = article.getBoundingClientRect().right + 20;
+    for (const frames of article.querySelectorAll('.osi-frames')) {
+        const drawn = [...frames.querySelectorAll('.osi-stage > svg')].filter(seen);
+        if (drawn.length !== 1) amiss.push(`${drawn.length} pictures in a frame`);
+        for (const picture of drawn) {
+            const box = picture.getBoundingClientRect();
+            if (box.right > right || box.width < 200)
+                amiss.push(`a picture from ${box.left} to ${box.right}`);
+        }
+    }
+    const clickable = 'input, button, select, textarea, summary, [role=slider], .osi-screen, .jupyter-button';
+    for (const control of document.querySelectorAll(clickable))
+        if (seen(control)) amiss.push(control.outerHTML.slice(0, 99));
+    for (const table of article.querySelectorAll('table'))
+        if (seen(table) && table.getBoundingClientRect().right > right) amiss.push('a table is too wide');
+    for (const box of article.querySelectorAll('pre, .output, .pst-scrollable-table-container'))
+        if (seen(box) && box.scrollWidth > box.clientWidth + 1 &&
+            getComputedStyle(box).overflowX !== 'visible')
+            amiss.push(`cut: ${box.textContent.slice(0, 99)}`);
+    for (const box of [document.body, ...article.querySelectorAll('.cell_output, .osi-frames')]) {
+        const color = getComputedStyle(box).backgroundColor.match(/[\\d.]+/g).map(Number);
+        if (color[3] !== 0 && Math.min(...color.slice(0, 3)) < 200)
+            amiss.push(`dark paper: ${box.className}`);
+    }
+    return amiss;
+}"""
+
+
+@pytest.mark.parametrize("name", build.pages())
+def test_on_paper_each_demo_is_one_picture_and_nothing_is_cut(browser, address, name):
+    context = chromium.new_context(browser, "dark", 718, [], address)  # A4 with margins of a centimetre
+    page = context.new_page()
+    page.goto(f"{address}{name}.html")
+    chromium.settle(page)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.evaluate(AMISS_IN_PRINT) == []
+    context.close()
+
+
+def test_nothing_moves_for_those_who_asked_for_that(browser, address):
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    for name in build.pages():
+        page.goto(f"{address}{name}.html")
+        chromium.settle(page)
+        page.mouse.wheel(0, 600)
+        assert page.evaluate("document.getAnimations().length") == 0, name
+        assert not any(button.is_visible() for button in page.locator(".osi-play").all()), name
+    context.close()
+
+
+def test_code_is_copied_by_its_button(browser, address):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{address}lessons/4_backprop.html")
+    inputs = page.locator(".cell_input div.highlight")
+    assert inputs.count() == inputs.locator("button.copybtn").count() > 5
+    last = inputs.last
+    last.hover()
+    last.locator("button.copybtn").click()
+    page.wait_for_selector("button.copybtn.success")
+    assert page.evaluate("navigator.clipboard.readText()") == last.locator("pre").inner_text().rstrip("\n")
+    context.close()
+
+
+def test_search_finds_every_term_of_the_glossary(browser, address):
+    text = (build.ROOT / "book/appendix/glossary.ipynb").read_text(encoding="utf-8")
+    sources = ["".join(cell["source"]) for cell in json.loads(text)["cells"]]
+    terms = [term for source in sources for term in re.findall(r"^\*\*([^*]+)\*\*", source, re.M)]
+    assert len(terms) > 50
+    page = browser.new_page()
+    page.goto(f"{address}search.html?q=halo")
+    page.wait_for_selector("#search-results li a")
+    # The pages that the search behind the field finds for a query.
+    found = """query => Search._performSearch(...Search._parseQuery(query)).map(result => result[0])"""
+    lost = [term for term in terms if "book/appendix/glossary" not in page.evaluate(found, term)]
+    page.close()
+    assert lost == []
 
 
 def test_search_finds_a_page(browser, address):

@@ -192,7 +192,8 @@ def timing_explorer(ladder: Ladder, sizes: Sequence[int] = (1_000, 10_000, 100_0
     names = [rung.name for rung in ladder if rung.device == "cpu" or gpu]
 
     size = ipywidgets.Dropdown(options=[(f"{n:,}", n) for n in sizes], value=sizes[0], description="size")
-    rungs = ipywidgets.SelectMultiple(options=names, value=names, rows=len(names), description="rungs")
+    tall = {"height": f"{1.5 * len(names) + 0.5}em"}  # ipywidgets 7 takes no notice of `rows`
+    rungs = ipywidgets.SelectMultiple(options=names, value=names, description="rungs", layout=tall)
     button = ipywidgets.Button(description="time it", button_style="primary")
     says = ipywidgets.HTML()
     chart = ipywidgets.HTML()

@@ -1,7 +1,9 @@
 """A rehearsal of Colab: its Python, its versions, one notebook alone in an empty folder, and no file of ours.
 
-What the image ships stands in `tests/colab/stock.txt`. Notebooks fetch the package themselves, in their first
-cell, from the address in MINIDL_SOURCE, which here is this checkout; nothing that the image ships may change.
+What the CPU image ships stands in `tests/colab/stock.txt`, what the GPU image has beside that in `gpu.txt`;
+there every kernel is compiled and a few notebooks run, without a GPU. Notebooks fetch the package themselves,
+in their first cell, from the address in MINIDL_SOURCE, which here is this checkout; nothing that the image
+ships may change.
 """
 
 import hashlib
@@ -22,6 +24,13 @@ CHAPTERS = [ROOT / f"{name}.ipynb" for name in build.pages() if name.startswith(
 SOLUTIONS = sorted(ROOT.glob("lessons/solutions/*.ipynb"))
 HANDOUTS = sorted(ROOT.glob("lessons/*.ipynb"))
 STOCK = ROOT / "tests" / "colab" / "stock.txt"
+GPU = STOCK.with_name("gpu.txt")
+#: Run on the GPU image too, which differs from the other in its CUDA target only: those that meet it most.
+MEET_CUDA = [
+    ROOT / "book/2_kernel/up.ipynb",
+    ROOT / "lessons/solutions/2_tiled_matmul.ipynb",
+    ROOT / "lessons/solutions/2_find_the_race.ipynb",
+]
 SECONDS = 300  # for one cell; the machines of continuous integration are slow
 
 
@@ -54,18 +63,16 @@ def packages(python) -> dict[str, str]:
     return {package["name"]: package["version"] for package in listed if package["name"] != "minidl"}
 
 
-@pytest.fixture(scope="module")
-def image() -> Path:
-    """An environment with what Colab ships, and without minidl; made once, then kept in `_build`."""
-    folder = build.BUILD / "colab"
-    wanted = hashlib.sha256(STOCK.read_bytes()).hexdigest()
+def environment(folder, *lists) -> Path:
+    """Return an environment with what Colab ships, without minidl; made once, then kept in `_build`."""
+    wanted = hashlib.sha256(b"".join(listed.read_bytes() for listed in lists)).hexdigest()
     stamp = folder / "made-from"
+    python = folder / "bin" / "python"
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         run(python_313(), "-m", "venv", folder)
-        run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", STOCK)
+        run(python, "-m", "pip", "install", "--quiet", *(part for listed in lists for part in ("-r", listed)))
         stamp.write_text(wanted)
-    python = folder / "bin" / "python"
     extra = packages(python).keys() - set(json.loads(_stock_list(folder)))  # fetched in an earlier rehearsal
     run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "minidl", *sorted(extra))
     for package in ("minidl", "figures", "lessons"):  # what was compiled there pip does not know
@@ -84,31 +91,65 @@ def _stock_list(folder) -> str:
 
 
 @pytest.fixture(scope="module")
-def rehearse(image, tmp_path_factory):
-    """`rehearse(path, allow_errors=False)`: the notebook, run by the image alone, in an empty folder."""
+def image() -> Path:
+    """Colab's CPU image."""
+    return environment(build.BUILD / "colab", STOCK)
+
+
+@pytest.fixture(scope="module")
+def gpu_image() -> Path:
+    """Colab's GPU image, without the GPU."""
+    return environment(build.BUILD / "colab-gpu", STOCK, GPU)
+
+
+def alone(image) -> dict[str, str]:
+    """Return the variables of a process that knows the image only."""
     # The environment of the tests must not leak into the image's.
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL", "PYTEST"))
     }
-    kept |= {"MINIDL_SOURCE": str(ROOT), "PATH": f"{image / 'bin'}:{os.environ['PATH']}"}
+    return kept | {"MINIDL_SOURCE": str(ROOT), "PATH": f"{image / 'bin'}:{os.environ['PATH']}"}
+
+
+def rehearsal(image, tmp_path_factory):
+    """Return `rehearse(path, allow_errors=False)`, which runs a notebook alone in an empty folder."""
 
     def run_notebook(path, allow_errors=False):
         folder = tmp_path_factory.mktemp("content")
         shutil.copy(path, folder / "page.ipynb")
         command = [image / "bin" / "python", "-m", "nbconvert", "--to", "notebook", "--execute", "page.ipynb"]
         command += ["--output", "done.ipynb", f"--ExecutePreprocessor.timeout={SECONDS}"]
-        run(*command, *["--allow-errors"] * allow_errors, cwd=folder, env=kept)
+        run(*command, *["--allow-errors"] * allow_errors, cwd=folder, env=alone(image))
         return nbformat.read(folder / "done.ipynb", as_version=4)
 
     return run_notebook
 
 
 @pytest.fixture(scope="module")
-def first(image, rehearse):
-    """The front page, run first: it is the notebook that has to fetch the package."""
+def rehearse(image, tmp_path_factory):
+    return rehearsal(image, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def rehearse_on_gpu_image(gpu_image, tmp_path_factory):
+    return rehearsal(gpu_image, tmp_path_factory)
+
+
+def fetched(image, rehearse):
+    """Run the front page, which has to fetch the package; return the versions before and after, and it."""
     before = packages(image / "bin" / "python")
     notebook = rehearse(ROOT / "book" / "index.ipynb")
     return before, packages(image / "bin" / "python"), notebook
+
+
+@pytest.fixture(scope="module")
+def first(image, rehearse):
+    return fetched(image, rehearse)
+
+
+@pytest.fixture(scope="module")
+def first_on_gpu_image(gpu_image, rehearse_on_gpu_image):
+    return fetched(gpu_image, rehearse_on_gpu_image)
 
 
 def outputs(notebook) -> str:
@@ -121,8 +162,9 @@ def outputs(notebook) -> str:
     )
 
 
-def test_the_first_cell_fetches_the_package_and_changes_nothing_that_was_there(first):
-    before, after, notebook = first
+@pytest.mark.parametrize("one", ["first", "first_on_gpu_image"])
+def test_the_first_cell_fetches_the_package_and_changes_nothing_that_was_there(one, request):
+    before, after, notebook = request.getfixturevalue(one)
     assert before == {name: after.get(name) for name in before}
     said = next(cell for cell in notebook.cells if cell.cell_type == "code").outputs
     lines = "".join(output.text for output in said if output.get("name") == "stdout").splitlines()
@@ -146,3 +188,27 @@ def test_in_a_handout_nothing_fails_but_its_checks(path, first, rehearse):
     ]
     assert errors and {error.ename for error in errors} == {"CheckFailed"}
     assert any("still open" in error.evalue for error in errors)
+
+
+COMPILE_ALL = """
+from numba import cuda
+from minidl.instruments.gpu import inventory
+
+compiled = list(inventory.compile_all(inventory.launches(), capabilities=[(7, 5)]))
+print(*(f"{kernel.launch.name}: {kernel.problem}" for kernel in compiled if kernel.problem), sep="\\n")
+print(cuda.__file__, len({kernel.launch.name for kernel in compiled}))
+"""
+
+
+def test_every_kernel_compiles_on_the_gpu_image_for_its_t4(gpu_image, first_on_gpu_image, tmp_path):
+    """With the numba-cuda that is there, not with the target inside numba."""
+    python = gpu_image / "bin" / "python"
+    said = run(python, "-W", "ignore", "-c", COMPILE_ALL, cwd=tmp_path, env=alone(gpu_image))
+    *problems, last = said.strip().splitlines()
+    target, count = last.split()
+    assert problems == [] and "numba_cuda" in target and int(count) > 60
+
+
+@pytest.mark.parametrize("path", MEET_CUDA, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_notebook_runs_to_its_end_on_the_gpu_image(path, first_on_gpu_image, rehearse_on_gpu_image):
+    assert "Warning" not in outputs(rehearse_on_gpu_image(path))

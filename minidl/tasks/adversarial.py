@@ -10,6 +10,7 @@ at 0: the generator ends in a tanh, and what the discriminator is shown of the d
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -161,6 +162,19 @@ def noise(gan, count, generator):
     return generator.standard_normal((count, gan.latent), dtype=np.float32)
 
 
+@contextlib.contextmanager
+def judging(network):
+    """What a network computes in this context teaches others, not itself: its weights get no gradient."""
+    learning = [p for p in network.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad = True
+
+
 class _Two(Recipe):
     """What both recipes share: a generator, a judge, and an optimiser for each."""
 
@@ -194,10 +208,9 @@ class _Two(Recipe):
         optimiser = self.optimisers[name]
         for other in self.optimisers.values():
             other.zero_grad()
-        self.parallel.backward(loss, optimiser.params)
+        value = self.parallel.backward(loss, optimiser.params)
         if self.clip is not None:
             clip_gradients(optimiser.params, self.clip)
-        value = self.parallel.mean(loss.item())
         if math.isfinite(value):
             optimiser.step()
         return value
@@ -222,18 +235,17 @@ class Adversarial(_Two):
         judged = bce_with_logits(real, yes) + bce_with_logits(fake, np.zeros_like(yes))
         judge_loss = self.down("discriminator", judged)
 
-        said = judge(self.networks["generator"](self.noise(count, generator)))
+        with judging(judge):
+            said = judge(self.networks["generator"](self.noise(count, generator)))
         draw_loss = self.down("generator", bce_with_logits(said, np.ones_like(yes)))
+        shares = (float(logits.detach().sigmoid().numpy().mean()) for logits in (real, fake))
+        for_data, for_drawings = self.parallel.means(*shares)
         return {
             "generator_loss": draw_loss,
             "discriminator_loss": judge_loss,
-            "for_data": self.mean_probability(real),
-            "for_drawings": self.mean_probability(fake),
+            "for_data": for_data,
+            "for_drawings": for_drawings,
         }
-
-    def mean_probability(self, logits):
-        """Over the whole batch."""
-        return self.parallel.mean(float(logits.detach().sigmoid().numpy().mean()))
 
 
 class Equilibrium(_Two):
@@ -267,8 +279,10 @@ class Equilibrium(_Two):
         on_drawings = self.copying_loss(Tensor(drawings.data), generator)
         judge_loss = self.down("discriminator", on_data - k * on_drawings)
         drawn = self.networks["generator"](self.noise(count, generator))
-        draw_loss = self.down("generator", self.copying_loss(drawn, generator))
-        data_loss = self.parallel.mean(on_data.item())
+        with judging(self.networks["discriminator"]):
+            said = self.copying_loss(drawn, generator)
+        draw_loss = self.down("generator", said)
+        (data_loss,) = self.parallel.means(on_data.item())
         balance = self.gamma * data_loss - draw_loss
         self.numbers["k"] = min(max(k + self.rate * balance, 0.0), 1.0)
         return {

@@ -63,6 +63,8 @@ WAYS = {
     "ring of 2": (2, partial(DataParallel, "ring", bucket=300)),
     "ring of 4": (4, partial(DataParallel, "ring", bucket=300)),
     "tree of 3": (3, partial(DataParallel, "tree", bucket=1)),
+    "shared of 2": (2, partial(DataParallel, "shared", bucket=300)),
+    "shared of 4": (4, partial(DataParallel, "shared")),
     "server of 3, no overlap": (3, partial(DataParallel, "server", overlap=False)),
     "downpour 0 of 3": (3, partial(Downpour, 0)),
     "downpour of 2": (2, partial(Downpour)),
@@ -186,12 +188,14 @@ def with_two(world, found):
         "algorithm": said(distributed.all_reduce, np.ones(8), world, "rung"),
     }
     used, unused = (Tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
-    way = data()
-    way.backward((used * 2.0).sum(), [used, unused])
-    found["unused"] = unused.grad is None, used.grad is None
-    once = used.grad.copy()
-    way.backward((used * 2.0).sum(), [used, unused])
-    found["passes"] = once, used.grad.copy()
+    for how in ("mpi", "shared"):
+        way = data(how)
+        used.grad = None
+        loss = way.backward((used * float(2 + 4 * world.rank)).sum(), [used, unused])
+        found["unused"] = unused.grad is None, used.grad is None
+        once = used.grad.copy()
+        way.backward((used * 3.0).sum(), [used, unused])
+        found["passes", how] = loss, once, used.grad.copy()
     with world.record() as timeline:
         trained(data, "sgd", 1)
     found["spans"] = timeline.spans

@@ -68,7 +68,7 @@ class TestAllReduce:
             "integers": "TypeError: array must hold float32 or float64, got int64; "
             "convert it first, for instance array.astype('float32')",
             "gaps": "ValueError: array must be writable and lie in memory without gaps",
-            "algorithm": "ValueError: all_reduce must be one of ring, tree, server, mpi, got 'rung'",
+            "algorithm": "ValueError: all_reduce must be one of ring, tree, server, shared, mpi, got 'rung'",
         }
 
 
@@ -118,8 +118,11 @@ class TestTraining:
         assert four[0]["unused"] == (True, False)
 
     def test_gradients_add_up_over_passes(self, four):
-        once, twice = four[0]["passes"]
-        np.testing.assert_allclose(twice, 2 * once, rtol=1e-6)
+        for how in ("mpi", "shared"):
+            loss, once, twice = four[1]["passes", how]
+            assert loss == 12  # the mean over the ranks of 3 · 2 and 3 · 6
+            np.testing.assert_array_equal(once, [4, 4, 4])
+            np.testing.assert_array_equal(twice, [7, 7, 7])
 
     def test_the_timeline_is_in_order(self, four):
         spans = merged([result["spans"] for result in four[:2]])

@@ -1,12 +1,13 @@
 """All-reduce: every rank has an array, and all of them end up with the sum.
 
-Four ways, written as generators: each hands out the messages it waits for, and goes on when they are there.
+Five ways, written as generators: each hands out the messages it waits for, and goes on when they are there.
 So the same lines serve a caller who waits (`all_reduce`) and one who computes meanwhile (`Exchange`).
 
     ring    2 (p - 1) rounds; in each, every rank sends n / p values to its neighbour: the least traffic there
             can be, spread evenly over the links (Patarasuk & Yuan, J. Parallel Distrib. Comput. 69, 2009)
     tree    pairs add up, pairs of pairs, …; then the sum goes back down: few rounds, all n values in each
     server  rank 0 gets all arrays, one after the other, and sends the sum to each
+    shared  ranks of one machine need not send: each adds up one part of everybody's array, where it lies
     mpi     what the MPI library thinks best
 """
 
@@ -41,7 +42,7 @@ def ring(world, array, tag=0):
     """Sum round a ring; see `ring_steps`."""
     comm, rank, size = world.comm, world.rank, world.size
     parts = parts_of(array, size)
-    came = np.empty(max(part.size for part in parts), array.dtype)
+    came = world.scratch(max(part.size for part in parts), array.dtype, tag)
     for send, receive, add in ring_steps(rank, size):
         part = parts[receive]
         target = came[: part.size] if add else part
@@ -56,7 +57,7 @@ def ring(world, array, tag=0):
 def tree(world, array, tag=0):
     """Sum up a binomial tree towards rank 0, and send the sum down again."""
     comm, rank, size = world.comm, world.rank, world.size
-    came = np.empty_like(array)
+    came = world.scratch(array.size, array.dtype, tag)
     far = 1
     while far < size:
         if rank % (2 * far) == far:
@@ -80,7 +81,7 @@ def server(world, array, tag=0):
         yield [comm.Isend(array, 0, tag)]
         yield [comm.Irecv(array, 0, tag)]
         return
-    came = np.empty_like(array)
+    came = world.scratch(array.size, array.dtype, tag)
     for other in range(1, world.size):
         yield [comm.Irecv(came, other, tag)]
         array += came
@@ -88,12 +89,33 @@ def server(world, array, tag=0):
         yield [comm.Isend(array, other, tag)]
 
 
+def shared(world, array, tag=0):
+    """Add up in memory that all ranks see (`World.shared`); an array that is elsewhere is copied there."""
+    everyone = world.views(array)
+    copied = everyone is None
+    if copied:
+        everyone = world.shared(array.size, array.dtype, tag)
+        everyone[world.rank][:] = array
+    yield world.signals(tag)  # all have come here: their arrays are complete
+    parts = [parts_of(other, world.size)[world.rank] for other in everyone]  # nobody else touches these
+    mine = parts[world.rank]
+    for rank, part in enumerate(parts):
+        if rank != world.rank:
+            mine += part
+    for rank, part in enumerate(parts):
+        if rank != world.rank:
+            part[:] = mine
+    yield world.signals(tag)
+    if copied:
+        array[:] = everyone[world.rank]
+
+
 def library(world, array, tag=0):
     """Leave it to MPI. All ranks must start such sums in the same order."""
     yield [world.comm.Iallreduce(world.mpi.IN_PLACE, array)]
 
 
-ALGORITHMS = {"ring": ring, "tree": tree, "server": server, "mpi": library}
+ALGORITHMS = {"ring": ring, "tree": tree, "server": server, "shared": shared, "mpi": library}
 
 
 def check_algorithm(name):
@@ -111,7 +133,7 @@ def all_reduce(array, world, how="mpi"):
     array : float32 or float64 array without gaps
         Of the same shape on every rank.
     world : World
-    how : {"ring", "tree", "server", "mpi"}
+    how : {"ring", "tree", "server", "shared", "mpi"}
 
     Returns
     -------
@@ -130,7 +152,10 @@ def all_reduce(array, world, how="mpi"):
 
 
 class Exchange:
-    """An all-reduce that is under way while its rank does something else, a little at each `poke`."""
+    """An all-reduce that is under way while its rank does something else, a little at each `poke`.
+
+    Two that are under way at once need different tags.
+    """
 
     def __init__(self, world, array, how="mpi", tag=0, name=""):
         check_algorithm(how)

@@ -22,7 +22,7 @@ class DataParallel(Spread):
 
     Parameters
     ----------
-    all_reduce : {"mpi", "ring", "tree", "server"}
+    all_reduce : {"mpi", "ring", "tree", "server", "shared"}
         How gradients are added up; see `minidl.graph.distributed.allreduce`.
     bucket : int
         Bytes of gradients that travel together, at least: fewer messages, or an earlier start.
@@ -40,7 +40,9 @@ class DataParallel(Spread):
         self.all_reduce = check_algorithm(all_reduce)
         self.bucket, self.overlap = check_integer("bucket", bucket, 1), bool(overlap)
         super().__init__(world, threads)
-        self._plans, self._weight = {}, 1 / self.size
+        self._plans, self._weight, self._arrays = {}, 1 / self.size, 0
+        if self.all_reduce == "shared" and not self.world.one_machine():
+            raise ValueError("all_reduce='shared' needs all ranks on one machine, and they are on several")
 
     def __repr__(self):
         return f"DataParallel({self.size} ranks, all_reduce={self.all_reduce!r})"
@@ -56,34 +58,45 @@ class DataParallel(Spread):
         """Go forward and back with this rank's share."""
         inputs, targets = self.share(inputs), self.share(targets)
         if not len(inputs):  # more ranks than examples: nothing to compute, but the others count on us
-            self.backward(None, params)
-            return self.mean(0.0)
+            return self.backward(None, params)
         with self.world.span("compute", "forward"):
             value = loss(model(inputs), targets)
-        self.backward(value, params)
-        return self.mean(value.item())
+        return self.backward(value, params)
 
     def backward(self, loss, params):
-        """Find the gradients of this rank's share, and replace them by those of the whole batch."""
+        """Find the gradients of this rank's share, and replace them by those of the whole batch.
+
+        Returns
+        -------
+        float
+            The loss of the whole batch, which travels with the last bucket.
+        """
         params = list(params)
         key = tuple(map(id, params))
         if key not in self._plans:
-            self._plans[key] = Buckets(params, self.bucket)
-        before = [parameter.grad for parameter in params]
+            place = self._in_common if self.all_reduce == "shared" else np.zeros
+            self._plans[key] = Buckets(params, self.bucket, place)
+        before = [self._plans[key].kept(parameter) for parameter in params]
         for parameter in params:
             parameter.grad = None
         exchanges = self._plans[key].summed(self.world, loss, self._weight, self.all_reduce, self.overlap)
         for exchange in exchanges:
             exchange.wait()
-        self._plans[key].deliver()
+        value = self._plans[key].deliver()
         for parameter, old in zip(params, before, strict=True):
             if old is not None:
                 parameter.grad = old if parameter.grad is None else old + parameter.grad
+        return value
 
-    def mean(self, value):
-        """Return the mean over all shares, each as heavy as it has examples."""
-        with self.world.span("wait", "loss"):
-            return self.world.sum(self._weight * value)[0] if self._weight else self.world.sum(0.0)[0]
+    def _in_common(self, size, dtype):
+        """Return an array of this rank's that the others can see."""
+        self._arrays += 1
+        return self.world.shared(size, dtype, ("gradients", self._arrays))[self.rank]
+
+    def means(self, *values):
+        """Return the means over all shares, each as heavy as it has examples."""
+        with self.world.span("wait", "numbers"):
+            return self.world.sum(*(self._weight * value if self._weight else 0.0 for value in values))
 
     def end_epoch(self, networks):
         """The parameters are the same already, which is checked; state that is not learned becomes so."""
@@ -95,10 +108,18 @@ class Buckets:
     """Flat arrays, each for the gradients of some parameters, the last parameter first.
 
     Behind the gradients there is a number for each parameter: how many ranks had a gradient for it. One that
-    no rank has used gets none, as on a single process.
+    no rank has used gets none, as on a single process. And in the last bucket there is room for the loss.
+
+    Parameters
+    ----------
+    params : list of Tensor
+    size : int
+        Bytes of a bucket, at least.
+    place : callable
+        place(size, dtype) → a flat array.
     """
 
-    def __init__(self, params, size):
+    def __init__(self, params, size, place=np.zeros):
         self.params, self.place, self.flats = params, {}, []
         groups, bytes_ = [[]], 0
         for parameter in reversed(params):
@@ -109,7 +130,7 @@ class Buckets:
             bytes_ += parameter.data.nbytes
         for number, group in enumerate(groups):
             ends = np.cumsum([parameter.size for parameter in group]).tolist()
-            flat = np.zeros(ends[-1] + len(group), group[0].dtype)
+            flat = place(ends[-1] + len(group) + (number == len(groups) - 1), group[0].dtype)
             self.flats.append(flat)
             for i, (parameter, end) in enumerate(zip(group, ends, strict=True)):
                 view = flat[end - parameter.size : end].reshape(parameter.shape)
@@ -119,8 +140,10 @@ class Buckets:
     def summed(self, world, loss, weight, how, overlap):
         """Go back from a loss; start to sum up the buckets, in order, as they fill; return the exchanges."""
         missing, exchanges = list(self.sizes), []
-        for flat in self.flats:
-            flat[...] = 0
+        for number, flat in enumerate(self.flats):
+            flat[-self.sizes[number] - (number == len(self.flats) - 1) :] = 0
+        if loss is not None:
+            self.flats[-1][-1] = weight * loss.item()
 
         def start(ready):
             while len(exchanges) < len(self.flats) and ready(len(exchanges)):
@@ -143,11 +166,21 @@ class Buckets:
         with world.span("compute", "backward"):
             if loss is not None:
                 loss.backward(on_leaf=take)
+        for number, view, count in self.place.values():
+            if number >= len(exchanges) and not count[0]:
+                view[...] = 0
         start(lambda number: True)
         return exchanges
 
     def deliver(self):
-        """Hand the sums to the parameters."""
+        """Hand the sums to the parameters; return the loss."""
         for parameter in self.params:
             _, view, count = self.place[id(parameter)]
             parameter.grad = view if count[0] else None
+        return float(self.flats[-1][-1])
+
+    def kept(self, parameter):
+        """Return the gradient that a parameter has already, copied if it lies in a bucket."""
+        gradient = parameter.grad
+        lies_here = gradient is not None and np.may_share_memory(gradient, self.place[id(parameter)][1])
+        return gradient.copy() if lies_here else gradient

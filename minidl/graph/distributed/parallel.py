@@ -57,21 +57,20 @@ class Alone:
 
     def gradients(self, model, loss, inputs, targets, params):
         """Find the gradients of the whole batch's loss; return the loss."""
-        value = loss(model(inputs), targets)
-        value.backward()
-        return value.item()
+        return self.backward(loss(model(inputs), targets), params)
 
     def backward(self, loss, params):
-        """Find the gradients of a loss that was computed from this process's share."""
+        """Find the gradients of a loss that was computed from this process's share; return the whole loss."""
         loss.backward()
+        return loss.item()
 
     def descend(self, optimiser):
         """Take a step, with gradients that are those of the whole batch."""
         optimiser.step()
 
-    def mean(self, value):
-        """Return the mean over the whole batch of what was averaged over this process's share."""
-        return value
+    def means(self, *values):
+        """Return the means over the whole batch of numbers that were averaged over this process's share."""
+        return list(values)
 
     def any(self, flag, epoch_over=False):
         """Whether any process wants something; False if they cannot ask before the epoch is over."""

@@ -1,16 +1,19 @@
 """The world: the processes of one job, how they wait for each other, and what happens when one of them fails.
 
 MPI (https://www.mpi-forum.org) starts the same program several times and numbers the processes, its *ranks*,
-from 0. They share nothing: what one knows, another knows only if it was sent.
+from 0. They share nothing: what one knows, another knows only if it was sent; unless they are on one machine
+and ask for memory that all of them see (`World.shared`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import mmap
 import os
 import socket
 import sys
+import tempfile
 import time
 import traceback
 
@@ -74,7 +77,7 @@ class World:
         self.mpi = mpi()
         self.comm = (comm or self.mpi.COMM_WORLD).Dup()  # its messages meet nobody else's
         self.rank, self.size, self.patience = self.comm.rank, self.comm.size, float(patience)
-        self.timeline = None
+        self.timeline, self._kept = None, {}
         if self.size > 1:
             _end_together(self.mpi)
 
@@ -151,6 +154,80 @@ class World:
             if flat is not array:
                 array[...] = flat
 
+    # ------------------------------------------------------------------------------------------------ memory
+
+    def scratch(self, size, dtype, key=0):
+        """Return an array for what comes in, the same one at the next call: fresh memory is slow at first."""
+        kept = self._kept.get(("scratch", key))
+        if kept is None or kept.nbytes < size * np.dtype(dtype).itemsize:
+            kept = self._kept["scratch", key] = np.empty(size * np.dtype(dtype).itemsize, np.uint8)
+        return kept[: size * np.dtype(dtype).itemsize].view(dtype)
+
+    def one_machine(self):
+        """Whether all ranks are on one machine, and can have memory in common."""
+        if "one machine" not in self._kept:
+            self.barrier()
+            here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
+            self._kept["one machine"] = not self.any(here.size < self.size)
+            here.Free()
+        return self._kept["one machine"]
+
+    def shared(self, size, dtype, key=0):
+        """Return a flat array of every rank, by rank, in memory that all of them see and may write to.
+
+        Called on every rank, with the same arguments; the same arguments give the same arrays again. Who
+        writes must have said so before another looks: by `signals`.
+
+        Raises
+        ------
+        ValueError
+            If the ranks are on several machines.
+        OSError
+            If there is not so much memory.
+        """
+        found = self._kept.get(("shared", key))
+        if found is None or (found[0].size, found[0].dtype) != (size, dtype):
+            if not self.one_machine():
+                raise ValueError("memory can be shared on one machine only, and the ranks are on several")
+            whole = -(-size * np.dtype(dtype).itemsize // mmap.PAGESIZE) * mmap.PAGESIZE or mmap.PAGESIZE
+            memory = self._map(whole * self.size)
+            found = [np.frombuffer(memory, dtype, size, rank * whole) for rank in range(self.size)]
+            self._kept["shared", key] = found
+        return found
+
+    def _map(self, size):
+        """Return bytes that all ranks see: those of a file that has lost its name, and goes with them."""
+        name, error = None, None
+        if self.rank == 0:
+            try:
+                name = _file_of(size)
+            except OSError as failed:
+                error = failed
+        name, error = self.from_first((name, error))
+        if error is not None:
+            raise OSError(error.errno, f"no room for {size} bytes of shared memory: {error.strerror}")
+        try:
+            with open(name, "r+b") as file:
+                return mmap.mmap(file.fileno(), size)
+        finally:
+            self.barrier()
+            if self.rank == 0:
+                os.unlink(name)
+
+    def views(self, array):
+        """Return every rank's array if this is one of `shared`, else None."""
+        for key, found in self._kept.items():
+            if key[0] == "shared" and _address(found[self.rank]) == _address(array):
+                return found
+        return None
+
+    def signals(self, tag=0):
+        """Return requests that are done when every rank has come to here: empty messages to and from all."""
+        nothing, others = bytearray(0), [rank for rank in range(self.size) if rank != self.rank]
+        return [self.comm.Irecv(nothing, other, tag) for other in others] + [
+            self.comm.Isend(nothing, other, tag) for other in others
+        ]
+
     # --------------------------------------------------------------------------------------- what it does
 
     @contextlib.contextmanager
@@ -201,6 +278,33 @@ class World:
             threads = max(1, (os.cpu_count() or 1) // here)
         with use_threads(min(check_integer("threads", threads, 1), most)):
             yield
+
+
+def _address(array):
+    return array.__array_interface__["data"][0], array.nbytes
+
+
+def _file_of(size):
+    """Make a file of so many bytes, in memory where the system has a place for that; return its name."""
+    places = [place for place in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(place)]
+    for place in places:
+        try:
+            file = tempfile.NamedTemporaryFile(prefix="minidl-", dir=place, delete=False)
+        except OSError:
+            if place == places[-1]:
+                raise
+            continue
+        with file:
+            try:
+                if hasattr(os, "posix_fallocate"):  # now, and not when it is written to
+                    os.posix_fallocate(file.fileno(), 0, size)
+                else:
+                    file.truncate(size)
+                return file.name
+            except OSError:
+                os.unlink(file.name)
+                if place == places[-1]:
+                    raise
 
 
 def _difference(first, other, rank):

@@ -46,5 +46,5 @@ if __name__ == "__main__":
     from figures.ranks import record_of_all
     from figures.write import write
 
-    rows = record_of_all()["all-reduce"]
+    rows = [row for row in record_of_all()["all-reduce"] if row["algorithm"] == "ring"]
     write(__file__, draw(rows, scaling.fit([row for row in rows if row["ranks"] < 4], lanes=2)))

@@ -36,7 +36,7 @@ from minidl.hardware.threads import use_threads
 from minidl.instruments.stopwatch import provenance
 from minidl.kernels.arguments import check_integer
 from minidl.tasks import SGD, fit, fit_gan
-from minidl.tasks.data import Examples
+from minidl.tasks.data import Examples, digits
 
 RECORD = "ranks.json"
 SIZES = (784, 512, 256, 10)  # the discriminator's, with ten classes in place of one verdict
@@ -103,24 +103,59 @@ def live(name):
 def recorded(name):
     """Return the same from the record that the book brings along."""
     _known(name)
-    record = record_of_all()
-    one, about = record["runs"][name], record["about"]
-    source = (
-        f"recorded: {one['ranks']} ranks on {about['devices']['cpu']}, {about['cores']} cores, "
+    one = record_of_all()["runs"][name]
+    return {"spans": from_rows(one["spans"]), "ranks": one["ranks"], "source": _source(one["ranks"])}
+
+
+def _source(ranks):
+    about = record_of_all()["about"]
+    return (
+        f"recorded: {ranks} ranks on {about['devices']['cpu']}, {about['cores']} cores, "
         f"{about['date']}, MPICH {about['versions']['mpich']}"
     )
-    return {"spans": from_rows(one["spans"]), "ranks": one["ranks"], "source": source}
 
 
 def live_or_recorded(name):
     """Return a live run where MPI is installed; else, or if it fails, the recorded one, which says why."""
     _known(name)
+    return _or_else(partial(live, name), partial(recorded, name))
+
+
+def _or_else(live, recorded):
+    """Return what `live` gives, or else `recorded`, whose source then says why."""
     try:
-        return live(name)
+        return live()
     except (MpiUnavailable, JobFailed) as error:
-        found = recorded(name)
+        found = recorded()
         why = "MPI is not installed here" if not available() else str(error).splitlines()[0]
         return {**found, "source": f"{found['source']} ({why})"}
+
+
+def pour_digits():
+    """Train on the digits, and return by how many steps each gradient was late; rank 0 knows."""
+    layers.seed(0)
+    dense = layers.Dense
+    model = layers.Sequential(layers.Flatten(), dense(64, 32), layers.ReLU(), dense(32, 10))
+    way = Downpour()
+    fit(model, digits().train, 2, batch_size=32, progress=False, parallel=way)
+    return way.late
+
+
+def late_or_recorded():
+    """Run `pour_digits` on a server and two workers, live or as recorded; return {"late", "source"}."""
+    ranks = 3
+
+    def recorded():
+        one = record_of_all()["late"]
+        return {"late": one["late"], "source": _source(one["ranks"])}
+
+    return _or_else(
+        lambda: {
+            "late": run(pour_digits, ranks, timeout=60)[0],
+            "source": f"live: {ranks} ranks on this machine",
+        },
+        recorded,
+    )
 
 
 def _known(name):
@@ -130,7 +165,7 @@ def _known(name):
 
 
 def record_of_all():
-    """Return the whole record: "about", "runs", "all-reduce" (rows of `scaling.measure`), "throughput"."""
+    """Return the whole record: "about", "runs", "late", "all-reduce" (`scaling.measure`), "throughput"."""
     text = resources.files("figures").joinpath("records", RECORD).read_text("utf-8")
     return json.loads(text)
 
@@ -141,10 +176,10 @@ def record_of_all():
 def throughput(way, batch=BATCH, steps=25, repeat=5):
     """Measure how many images a second the book's dense GAN learns from, alone and on all ranks, in turns.
 
-    Called on every rank. A round is a training on rank 0 alone, one thread, while the others rest; then one
-    on all ranks with the same batch, and one in which every rank has as many examples as rank 0 had alone.
-    Last, all ranks train at once and by themselves: cores share caches, memory and more, so this is the most
-    there is.
+    Called on every rank. A round is a training on rank 0 alone, one thread, while the others rest, and one
+    with its share of the batch only; then one on all ranks with the same batch, and one in which every rank
+    has as many examples as rank 0 had alone. Last, all ranks train at once and by themselves: cores share
+    caches, memory and more, so this is the most there is.
 
     Parameters
     ----------
@@ -159,7 +194,8 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
     -------
     dict of str to float
         Medians: "alone", images a second; "same batch", "same share" and "apart", how many times as many in
-        the same round.
+        the same round; and "free", how many times as many it would be with the same batch if a step took all
+        ranks as long as its share takes one alone. "quartiles" has those of the four.
     """
     check_integer("batch", batch, 1)
     world, random = World(), np.random.default_rng(0)
@@ -177,7 +213,7 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
         with use_threads(1):
             world.barrier()
             if world.rank == 0:
-                row.append(train(batch, None))
+                row += [train(batch, None), world.size * train(-(-batch // world.size), None)]
             for size in (batch, batch * world.size):
                 world.barrier()
                 row.append(train(size, way(world=world)))
@@ -187,15 +223,14 @@ def throughput(way, batch=BATCH, steps=25, repeat=5):
             rows.append(row)
     if world.rank:
         return None
-    rates = np.array(rows)
-    ratios = np.median(rates[:, 1:] / rates[:, :1], axis=0)
+    rates, names = np.array(rows), ("free", "same batch", "same share", "apart")
+    ratios = np.percentile(rates[:, 1:] / rates[:, :1], (25, 50, 75), axis=0)
     return {
         "ranks": world.size,
         "batch": batch,
         "alone": float(np.median(rates[:, 0])),
-        "same batch": float(ratios[0]),
-        "same share": float(ratios[1]),
-        "apart": float(ratios[2]),
+        **dict(zip(names, ratios[1].tolist(), strict=True)),
+        "quartiles": dict(zip(names, ratios[[0, 2]].T.tolist(), strict=True)),
     }
 
 
@@ -232,20 +267,21 @@ class dense_gan:
 def make():
     """Run everything here and return the record, which JSON can hold."""
     about = provenance()
-    about["method"] = "ranks of MPICH on one machine, one thread each; times from time.perf_counter"
+    about["method"] = (
+        "ranks of MPICH on one machine, one thread each, kept to one core each for the all-reduces; "
+        "times from time.perf_counter; all in one go, nothing else running"
+    )
     for package in ("mpi4py", "mpich"):
         about["versions"][package] = metadata.version(package)
-    sizes = [1 << power for power in range(10, 25)]
+    sizes = sorted([1 << power for power in range(10, 25)] + [3 << power for power in range(9, 23)])
     runs = {}
     for name, (ranks, _) in RUNS.items():
         runs[name] = {"ranks": ranks, "spans": to_rows(live(name)["spans"])}
-    rows = []
-    for ranks in (2, 3, 4):
-        rows += run(scaling.measure, ranks, sizes, repeat=40, seconds=0.3, timeout=100)[0]
-    rates = [
-        run(throughput, 2, partial(DataParallel, "ring"), batch, timeout=120)[0] for batch in (64, 128, 256)
-    ]
-    return {"about": about, "runs": runs, "all-reduce": rows, "throughput": rates}
+    late = {"ranks": 3, "late": run(pour_digits, 3, timeout=60)[0]}
+    rows = run(scaling.measure, 4, sizes, repeat=200, seconds=0.3, ranks=(2, 3, 4), visits=5, timeout=120)[0]
+    way = partial(DataParallel, "shared")
+    rates = [run(throughput, 2, way, batch, timeout=120)[0] for batch in (64, 128, 256, 512)]
+    return {"about": about, "runs": runs, "late": late, "all-reduce": rows, "throughput": rates}
 
 
 if __name__ == "__main__":

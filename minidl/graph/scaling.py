@@ -8,9 +8,11 @@ its bytes over the bandwidth. An all-reduce is a list of rounds, each some messa
     server   2 (p - 1) messages of n bytes, one at a time     2 (p - 1) (α + β n)
 
 (R. Thakur et al., Int. J. High Performance Computing Applications 19, 2005). One line is not enough for a
-real machine: libraries send short messages in another way than long ones, and very long ones leave the
-caches. So a `Link` may have several lines, each for a range of sizes. And processes that share a machine
-share its cores: of k messages at once no more than `lanes` proceed at full speed.
+real machine: libraries send short messages in another way than long ones, and arrays that leave the caches
+are slower. So a `Link` may have several lines. And processes that share a machine share its cores, in two
+ways. Of k messages at once only as many proceed as there are cores, so that three of them take as long on two
+cores as four. And who waits looks again and again whether something has come, in turns with the others on
+its core: each of them makes every message dearer (`Link.crowd`).
 
 Then there is a limit that no network lifts. More devices at the same share each make a larger batch, and
 beyond some size a larger batch is hardly better than a smaller one (`steps_needed`).
@@ -18,8 +20,10 @@ beyond some size a larger batch is hardly better than a smaller one (`steps_need
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+import os
 import time
 from dataclasses import dataclass
 
@@ -43,15 +47,23 @@ class Link:
         For messages of up to so many bytes: (bytes, α in seconds, β in seconds per byte), rising; the last
         one has `inf`.
     lanes : float
-        How many messages proceed at once at full speed; infinite where every device has a link of its own.
+        How many messages proceed at once at full speed: the cores of a machine that all devices share, or
+        infinite where every device has a link of its own.
     source : str
         Where the numbers are from.
+    crowd : tuple of (float, float)
+        What every further process on a core adds to α and β of each line; none if empty.
+    cache : float
+        How many bytes all arrays together may have until the last line holds, whatever the message; the
+        lines before it are for smaller ones. If infinite, lines are chosen by the message alone.
     """
 
     name: str
     lines: tuple
     lanes: float = math.inf
     source: str = ""
+    crowd: tuple = ()
+    cache: float = math.inf
 
     @classmethod
     def of(cls, name, latency, bandwidth, source=""):
@@ -60,12 +72,34 @@ class Link:
             raise ValueError(f"latency must be at least 0 and bandwidth above 0, got {latency}, {bandwidth}")
         return cls(name, ((math.inf, float(latency), 1 / bandwidth),), math.inf, source)
 
-    def seconds(self, size):
-        """Return how long a message of `size` bytes takes that is alone on its way."""
-        for end, latency, per_byte in self.lines:
-            if size <= end:
-                return latency + per_byte * size
-        raise ValueError(f"size must be a number of bytes, got {size!r}")
+    def seconds(self, size, devices=1, whole=0.0):
+        """Return how long a message takes that is alone on its way.
+
+        Parameters
+        ----------
+        size : float
+            Bytes.
+        devices : int
+            How many take part: more than `lanes` share cores.
+        whole : float
+            Bytes of the arrays of all of them together.
+        """
+        if not size >= 0:
+            raise ValueError(f"size must be a number of bytes, got {size!r}")
+        number = len(self.lines) - 1
+        if not whole > self.cache:
+            number = next(i for i, (end, _, _) in enumerate(self.lines) if size <= end)
+        _, latency, per_byte = self.lines[number]
+        others = per_lane(devices, self.lanes) - 1
+        if self.crowd and others:
+            more_latency, more_per_byte = self.crowd[number]
+            latency, per_byte = latency + others * more_latency, per_byte + others * more_per_byte
+        return latency + per_byte * size
+
+
+def per_lane(count, lanes):
+    """Return how many of `count` the fullest of the lanes has, at least 1."""
+    return max(1, math.ceil(count / lanes))
 
 
 def rounds(algorithm, devices, size):
@@ -96,7 +130,7 @@ def rounds(algorithm, devices, size):
 def all_reduce_seconds(link, algorithm, devices, size):
     """Return how long an all-reduce of `size` bytes takes over links of one kind."""
     return sum(
-        count * link.seconds(each) * max(1.0, at_once / link.lanes)
+        count * link.seconds(each, devices, devices * size) * per_lane(at_once, link.lanes)
         for count, at_once, each in rounds(algorithm, devices, size)
     )
 
@@ -116,8 +150,13 @@ def hierarchical_seconds(inside, outside, devices, size, node=8):
 # ----------------------------------------------------------------------------------------- measuring, fitting
 
 
-def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None, seconds=0.5):
+def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None, seconds=0.5, visits=3):
     """Time all-reduces of this job's ranks, with nothing to compute between them. Called on every rank.
+
+    Each rank stays on one core meanwhile (`bound`), and the whole list is gone through several times, so that
+    whatever disturbs the machine for a while falls on all sizes and numbers of ranks alike. On shared hardware
+    that may be other people's work, for seconds at a time. So only the quicker half of the visits counts, and
+    which these are is decided by the smallest number of ranks alone.
 
     Parameters
     ----------
@@ -128,6 +167,8 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
         Rounds, after two to warm up, unless a size needs more than `seconds` for them; at least 5.
     ranks : sequence of int, optional
         With so many ranks each, the others resting; by default with all.
+    visits : int
+        How many times the rounds are spread over.
 
     Returns
     -------
@@ -135,31 +176,70 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
         On all ranks: "ranks", "algorithm", "bytes", and "seconds", the median over the rounds of the time
         from the start of the last rank to the end of the last rank, and its "quartiles".
     """
-    everyone, found = World(), []
+    everyone, worlds, times, sizes = World(), {}, {}, list(sizes)
+    if not sizes:
+        raise ValueError("sizes must be some numbers of bytes, got none")
+    each = max(5, check_integer("repeat", repeat, 1) // check_integer("visits", visits, 1))
     for count in ranks or (everyone.size,):
         check_integer("ranks", count, 1, everyone.size, "the ranks of this job")
         part = everyone.comm.Split(int(everyone.rank < count), everyone.rank)
-        if everyone.rank < count:
-            world = World(part)
-            for algorithm, size in itertools.product(algorithms, sizes):
-                array = np.ones(check_integer("sizes", size, 4) // 4, np.float32)
-                times = np.array(world.comm.allgather(_times(world, array, algorithm, repeat, seconds)))
-                slowest = times[:, 1].max(axis=0) - times[:, 0].max(axis=0)
-                found.append(
-                    {
-                        "ranks": count,
-                        "algorithm": algorithm,
-                        "bytes": size,
-                        "seconds": float(np.median(slowest)),
-                        "quartiles": np.percentile(slowest, (25, 75)).tolist(),
-                    }
-                )
-        found = everyone.from_first(found)
-    return found
+        worlds[count] = World(part) if everyone.rank < count else None
+    most = max(check_integer("sizes", size, 4) for size in sizes)
+    whole = np.ones(most // 4, np.float32)  # all arrays lie here, in pages of one kind
+    for _, (count, world) in itertools.product(range(visits), worlds.items()):
+        if world:
+            world.scratch(whole.size, whole.dtype)
+            time.sleep(0.1)  # until those that rest look seldom
+            with bound(world.rank):
+                for algorithm, size in itertools.product(algorithms, sizes):
+                    took = _slowest(world, whole[: size // 4], algorithm, each, seconds / visits)
+                    times.setdefault((count, algorithm, size), []).append(took)
+        everyone.barrier()
+    times = {key: np.concatenate([took[i] for i in _quicker_half(times)]) for key, took in times.items()}
+    found = [
+        {
+            "ranks": count,
+            "algorithm": algorithm,
+            "bytes": size,
+            "seconds": float(np.median(took)),
+            "quartiles": np.percentile(took, (25, 75)).tolist(),
+        }
+        for (count, algorithm, size), took in times.items()
+    ]
+    return everyone.from_first(sorted(found, key=lambda row: row["ranks"]))
 
 
-def _times(world, array, algorithm, repeat, seconds):
-    """Return the times of all starts, and of all ends, by rank 0's clock."""
+def _quicker_half(times):
+    """Return the numbers of the visits in which the fewest ranks were quickest, over all sizes."""
+    if not times:
+        return []
+    fewest = min(count for count, _, _ in times)
+    logs = [[np.log(np.median(one)) for one in took] for key, took in times.items() if key[0] == fewest]
+    order = np.argsort(np.mean(logs, axis=0))
+    return order[: -(-len(order) // 2)].tolist()
+
+
+@contextlib.contextmanager
+def bound(rank):
+    """Keep this process on one core, rank after rank on the next, where the system lets it.
+
+    As they do on clusters: a process that moves leaves its caches behind, and where ranks outnumber cores it
+    would be a matter of luck which of them share one.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # macOS
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)
+    os.sched_setaffinity(0, {cores[rank % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _slowest(world, array, algorithm, repeat, seconds):
+    """Return how long each round took, from the last start to the last end by rank 0's clock."""
     starts, ends, offset = [], [], world.clock_offset()
     for turn in range(repeat + 2):
         array[...] = 1  # sums of sums would overflow
@@ -174,7 +254,8 @@ def _times(world, array, algorithm, repeat, seconds):
             repeat = min(repeat, max(5, int(seconds / max(world.comm.allgather(end - start)))))
         if len(ends) == repeat:
             break
-    return starts, ends
+    times = np.array(world.comm.allgather((starts, ends)))
+    return times[:, 1].max(axis=0) - times[:, 0].max(axis=0)
 
 
 def fit(measured, lanes, pieces=2, name="measured here"):
@@ -187,53 +268,73 @@ def fit(measured, lanes, pieces=2, name="measured here"):
     lanes : float
         How many messages can proceed at once: on one machine, its cores.
     pieces : int
-        How many lines it may have at most. Where one ends and the next begins is tried out.
+        How many lines it may have at most, each for a range of message sizes; one more for arrays that leave
+        the caches. Where one ends and the next begins is tried out.
 
     Notes
     -----
-    The lines minimise the squares of *relative* errors: a microsecond matters where all takes three.
+    The lines minimise the squares of *relative* errors: a microsecond matters where all takes three. No
+    number of a line is below 0 (C. Lawson & R. Hanson, Solving Least Squares Problems, 1974, chapter 23).
     """
     rows = [row for row in measured if row["algorithm"] in ("ring", "tree", "server")]
     if not rows:
         raise ValueError("measured must have rows of ring, tree or server, got none")
-    parts = []  # of each row: (message size, by what it is multiplied) of its rounds, which have one size
+    parts = []
     for row in rows:
         shape = rounds(row["algorithm"], row["ranks"], row["bytes"])
-        each = shape[0][2]
-        weight = sum(count * max(1.0, at_once / lanes) for count, at_once, _ in shape)
-        parts.append((each, weight, row["seconds"]))
-    sizes = np.array([p[0] for p in parts])
-    costs = np.array([p[2] / p[1] for p in parts])  # what one message has cost
-    distinct = np.unique(sizes)
+        messages = sum(count * per_lane(at_once, lanes) for count, at_once, _ in shape)
+        others = per_lane(row["ranks"], lanes) - 1
+        parts.append((shape[0][2], row["ranks"] * row["bytes"], others, row["seconds"] / messages))
+    parts = np.array(parts)  # the size of a message, of all arrays, others on its core, what it has cost
+    sizes, wholes = np.unique(parts[:, 0]), np.unique(parts[:, 1])
+    caches = [math.inf, *wholes[4:-2]] if math.isfinite(lanes) else [math.inf]
     best = None
-    for count in range(min(check_integer("pieces", pieces, 1), max(1, len(distinct) // 3)), 0, -1):
-        for chosen in itertools.combinations(range(2, len(distinct) - 2), count - 1):
-            ends = [*distinct[list(chosen)], math.inf]
-            lines, error = _lines(sizes, costs, ends)
-            if lines and (best is None or error < best[0]):
-                best = error, lines
-    return Link(name, best[1], float(lanes), "fitted to all-reduces of this machine's processes")
+    for count in range(min(check_integer("pieces", pieces, 1), max(1, len(sizes) // 3)), 0, -1):
+        for chosen in itertools.combinations(sizes[2:-2], count - 1):
+            for cache in caches:
+                lines, crowd, error = _lines(parts, [*chosen, math.inf], cache)
+                if lines and (best is None or error < best[0]):
+                    best = error, lines, crowd, cache
+    if best is None:
+        raise ValueError("measured must have at least two sizes, got one")
+    _, lines, crowd, cache = best
+    return Link(name, lines, float(lanes), "fitted to all-reduces of this machine's processes", crowd, cache)
 
 
-def _lines(sizes, costs, ends):
-    """Fit a line to each range; return (lines, sum of squares of relative errors), or (None, inf)."""
-    lines, error, start = [], 0.0, -1.0
-    for end in ends:
-        inside = (sizes > start) & (sizes <= end)
-        if len(np.unique(sizes[inside])) < 2:
-            return None, math.inf
-        m, t = sizes[inside], costs[inside]
-        system = np.stack([1 / t, m / t], axis=1)
-        (latency, per_byte), *_ = np.linalg.lstsq(system, np.ones_like(t), rcond=None)
-        if latency < 0 or per_byte < 0:  # then the better of the two lines that remain
-            by_size = max(0.0, float((m / t).sum() / ((m / t) ** 2).sum()))
-            flat = max(0.0, float((1 / t).sum() / ((1 / t) ** 2).sum()))
-            options = [(flat, 0.0), (0.0, by_size)]
-            latency, per_byte = min(options, key=lambda o: (((o[0] + o[1] * m) / t - 1) ** 2).sum())
-        error += float((((latency + per_byte * m) / t - 1) ** 2).sum())
-        lines.append((float(end), float(latency), float(per_byte)))
-        start = end
-    return tuple(lines), error
+def _lines(parts, ends, cache):
+    """Fit a line to each range; return (lines, crowd, sum of squares of relative errors), if it can."""
+    size, whole = parts[:, 0], parts[:, 1]
+    inside = whole <= cache
+    ranges = [(e, inside & (size > s) & (size <= e)) for s, e in itertools.pairwise([-1.0, *ends])]
+    if math.isfinite(cache):
+        ranges.append((math.inf, ~inside))
+    lines, crowd, error = [], [], 0.0
+    for end, chosen in ranges:
+        found = _line(parts[chosen])
+        if found is None:
+            return None, None, math.inf
+        (latency, per_byte, *more), squares = found
+        lines.append((float(end), latency, per_byte))
+        crowd.append(tuple(more))
+        error += squares
+    return tuple(lines), tuple(crowd) if all(crowd) else (), error
+
+
+def _line(parts):
+    """Return ([α, β, and what another process on the core adds to them], sum of squares), or None."""
+    from scipy.optimize import nnls
+
+    size, _, others, seconds = parts.T
+    crowds = np.unique(others)
+    if not len(crowds) or any(len(np.unique(size[others == crowd])) < 2 for crowd in crowds):
+        return None
+    columns = [np.ones_like(size), size]
+    if len(crowds) > 1:
+        columns += [others, others * size]
+    scale = np.array([np.abs(column).max() for column in columns])  # bytes beside ones
+    system = np.stack(columns, axis=1) / scale / seconds[:, None]
+    found, norm = nnls(system, np.ones_like(seconds))
+    return (found / scale).tolist(), float(norm) ** 2
 
 
 def compare(link, measured):

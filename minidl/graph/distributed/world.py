@@ -99,8 +99,9 @@ class World:
             if turns < _TURNS:
                 _yield()
                 continue
-            time.sleep(5e-5)
-            if time.perf_counter() - start > self.patience:
+            waited = time.perf_counter() - start
+            time.sleep(min(max(5e-5, waited / 100), 1e-3))  # what took long may take longer
+            if waited > self.patience:
                 raise Waited(
                     f"rank {self.rank} has waited {self.patience:g} s for {what}, which does not answer: "
                     "it has failed, or does something else than this rank"
@@ -289,22 +290,21 @@ def _file_of(size):
     places = [place for place in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(place)]
     for place in places:
         try:
-            file = tempfile.NamedTemporaryFile(prefix="minidl-", dir=place, delete=False)
+            number, name = tempfile.mkstemp(prefix="minidl-", dir=place)
+            try:
+                if hasattr(os, "posix_fallocate"):  # now, and not when it is written to
+                    os.posix_fallocate(number, 0, size)
+                else:
+                    os.truncate(number, size)
+            except OSError:
+                os.unlink(name)
+                raise
+            finally:
+                os.close(number)
+            return name
         except OSError:
             if place == places[-1]:
                 raise
-            continue
-        with file:
-            try:
-                if hasattr(os, "posix_fallocate"):  # now, and not when it is written to
-                    os.posix_fallocate(file.fileno(), 0, size)
-                else:
-                    file.truncate(size)
-                return file.name
-            except OSError:
-                os.unlink(file.name)
-                if place == places[-1]:
-                    raise
 
 
 def _difference(first, other, rank):

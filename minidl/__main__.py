@@ -65,10 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
         "--data-parallel",
         nargs="?",
         const="mpi",
-        choices=("mpi", "ring", "tree", "server"),
+        choices=("mpi", "ring", "tree", "server", "shared"),
         metavar="HOW",
         help="share every batch among the processes of `mpiexec -n 4 python -m minidl train …`; gradients "
-        "are added up by mpi (as the library does it, the default), ring, tree or server",
+        "are added up by mpi (as the library does it, the default), ring, tree, server, or shared (in memory "
+        "that all see, on one machine)",
     )
     training.set_defaults(run=train)
     real = commands.add_parser(

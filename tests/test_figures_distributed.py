@@ -19,7 +19,14 @@ FRAMES = {
 }
 SINGLE = {
     **{f"gantt {name}": gantt.draw(ranks.recorded(name)["spans"], name) for name in ranks.RUNS},
-    "fitted": fitted.draw(ROWS, scaling.fit([row for row in ROWS if row["ranks"] < 4], lanes=2)),
+    **{
+        f"fitted {name}": fitted.draw(
+            own := [row for row in ROWS if row["algorithm"] == name],
+            scaling.fit([row for row in own if row["ranks"] < 4], lanes=2),
+            name,
+        )
+        for name in ("ring", "tree")
+    },
 }
 
 
@@ -114,6 +121,23 @@ class TestRanks:
         assert RECORD["throughput"]
         for row in RECORD["throughput"]:
             assert row["alone"] > 0 and row["same batch"] < row["apart"] and row["same share"] < row["apart"]
+
+    def test_two_ranks_are_half_as_quick_again_as_one(self):
+        """With a full batch each at all sizes; with one batch between them, where it is large enough."""
+        assert min(row["same share"] for row in RECORD["throughput"]) >= 1.5
+        assert max(row["same batch"] for row in RECORD["throughput"]) >= 1.5
+
+    def test_how_late_gradients_were(self, monkeypatch):
+        monkeypatch.setattr(distributed.launch, "find_spec", lambda name: None)
+        found = ranks.late_or_recorded()
+        assert found["source"].startswith("recorded: 3 ranks") and "MPI is not installed" in found["source"]
+        assert len(found["late"]) == 43  # the batches of the second epoch
+        assert min(found["late"]) >= 0 and 0.5 < np.mean(found["late"]) < 1.5
+
+    @pytest.mark.skipif(not distributed.available(), reason="MPI is not installed (pip install mpi4py mpich)")
+    def test_how_late_they_are_here(self):
+        found = ranks.late_or_recorded()
+        assert found["source"] == "live: 3 ranks on this machine" and len(found["late"]) == 43
 
     def test_where_it_was_recorded(self):
         about = RECORD["about"]

@@ -50,11 +50,23 @@ class TestModel:
         assert times == pytest.approx([1.0, 1.8, 1.998])
 
     def test_shared_cores_slow_it_down(self):
+        """Three ranks on two cores are no quicker than four: one of the cores has two."""
         shared = Link("shared", SLOW.lines, lanes=2)
-        for p, factor in ((2, 1), (3, 1.5), (4, 2)):
+        for p, factor in ((2, 1), (3, 2), (4, 2), (5, 3)):
             assert scaling.all_reduce_seconds(shared, "ring", p, 1e6) == pytest.approx(
                 factor * scaling.all_reduce_seconds(SLOW, "ring", p, 1e6)
             )
+
+    def test_who_shares_a_core_makes_messages_dearer_and_large_arrays_leave_the_caches(self):
+        lines = ((1000, 1e-6, 1e-9), (math.inf, 2e-6, 1e-9), (math.inf, 0.0, 4e-9))
+        link = Link("ours", lines, 2, crowd=((5e-6, 0.0), (0.0, 1e-9), (0.0, 0.0)), cache=1e6)
+        assert link.seconds(1000) == pytest.approx(2e-6)
+        assert link.seconds(1000, devices=2) == pytest.approx(2e-6)
+        assert link.seconds(1000, devices=3) == link.seconds(1000, devices=4) == pytest.approx(7e-6)
+        assert link.seconds(2000, devices=5) == pytest.approx(2e-6 + 2000 * 3e-9)
+        assert link.seconds(500, devices=4, whole=2e6) == pytest.approx(500 * 4e-9)
+        with pytest.raises(ValueError, match="size must be a number of bytes, got nan"):
+            link.seconds(math.nan)
 
     def test_bad_arguments(self):
         for call, message in (
@@ -81,12 +93,38 @@ class TestFit:
         for n in (2e3, 1e5, 1e7):
             assert link.seconds(n) == pytest.approx(truth.seconds(n), rel=1e-3)
 
-    def test_recorded_ranks_two_and_three_predict_four(self):
+    def test_finds_what_sharing_a_core_and_leaving_the_caches_cost(self):
+        lines = ((6000, 3e-6, 0.0), (math.inf, 6e-6, 1e-10), (math.inf, 0.0, 4e-10))
+        truth = Link("truth", lines, 2, crowd=((2e-6, 0.0), (4e-6, 3e-11), (0.0, 1e-10)), cache=2e7)
+        rows = [
+            {"ranks": p, "algorithm": a, "bytes": n, "seconds": scaling.all_reduce_seconds(truth, a, p, n)}
+            for p in (2, 3, 4) for a in ("ring", "tree") for n in np.geomspace(1e3, 1.6e7, 29)
+        ]  # fmt: skip
+        link = scaling.fit([row for row in rows if row["ranks"] < 4], lanes=2)
+        assert max(abs(row["error"]) for row in scaling.compare(link, rows)) < 1e-3
+
+    def test_one_size_is_too_few(self):
+        row = {"ranks": 2, "algorithm": "ring", "bytes": 1000, "seconds": 1e-5}
+        with pytest.raises(ValueError, match="at least two sizes"):
+            scaling.fit([row], lanes=2)
+
+    @pytest.mark.parametrize("algorithm", ["ring", "tree"])
+    def test_recorded_ranks_two_and_three_predict_four(self, algorithm):
         """The record is of one run on one machine; the model has not seen its four ranks."""
-        rows = [row for row in runs.record_of_all()["all-reduce"] if row["algorithm"] == "ring"]
+        rows = [row for row in runs.record_of_all()["all-reduce"] if row["algorithm"] == algorithm]
         link = scaling.fit([row for row in rows if row["ranks"] < 4], lanes=2)
         errors = [row["error"] for row in scaling.compare(link, rows) if row["ranks"] == 4]
-        assert len(errors) == 15 and max(map(abs, errors)) < 0.3
+        assert len(errors) == 29 and max(map(abs, errors)) < 0.3
+
+
+class TestMeasure:
+    def test_the_quicker_visits_are_those_of_the_fewest_ranks(self):
+        slow, quick = np.array([2.0, 2.0]), np.array([1.0, 1.0])
+        times = {(2, "ring", 8): [slow, quick, slow], (4, "ring", 8): [quick, slow, quick]}
+        assert sorted(scaling._quicker_half(times)) in ([0, 1], [1, 2])
+
+    def test_nobody_measured(self):
+        assert scaling._quicker_half({}) == []
 
 
 class TestLimits:

@@ -154,9 +154,9 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
     """Time all-reduces of this job's ranks, with nothing to compute between them. Called on every rank.
 
     Each rank stays on one core meanwhile (`bound`), and the whole list is gone through several times, so that
-    whatever disturbs the machine for a while falls on all sizes and numbers of ranks alike. On rented hardware
-    that may be somebody else's work, for seconds. So only the quicker half of the visits counts; which these
-    are is decided by the smallest number of ranks alone.
+    whatever disturbs the machine for a while falls on all sizes and numbers of ranks alike. On hardware that
+    is rented it may be somebody else's work. So only the quicker half of the visits counts; which these are
+    is decided by the smallest number of ranks alone.
 
     Parameters
     ----------

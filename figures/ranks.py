@@ -265,8 +265,24 @@ class dense_gan:
 
 
 def _seconds_of_two(rows):
-    """Return how slow two ranks were, over all sizes."""
-    return np.mean([np.log(row["seconds"]) for row in rows if row["ranks"] == 2])
+    """Return how long an all-reduce of two ranks took, as the geometric mean over all sizes and algorithms."""
+    return float(np.exp(np.mean([np.log(row["seconds"]) for row in rows if row["ranks"] == 2])))
+
+
+def largest_error(rows, algorithm, cores=2):
+    """Return by what share a model of fewer ranks is off at most for the most of them."""
+    own = [row for row in rows if row["algorithm"] == algorithm]
+    most = max(row["ranks"] for row in own)
+    link = scaling.fit([row for row in own if row["ranks"] < most], lanes=cores)
+    return max(abs(row["error"]) for row in scaling.compare(link, own) if row["ranks"] == most)
+
+
+def _summary(rows):
+    """Return what is kept of a pass: how quick two ranks were, and how well they and three predict four."""
+    return {
+        "two ranks": _seconds_of_two(rows),
+        **{name: largest_error(rows, name) for name in ("ring", "tree", "server")},
+    }
 
 
 def make():
@@ -291,7 +307,15 @@ def make():
         passes.append(run(scaling.measure, 4, sizes, ranks=(2, 3, 4), timeout=120, **often)[0])
         rates.append(run(throughput, 2, way, batch, timeout=120)[0])
     rows = min(passes, key=_seconds_of_two)
-    return {"about": about, "runs": runs, "late": late, "all-reduce": rows, "throughput": rates}
+    kept = [_summary(one) for one in sorted(passes, key=_seconds_of_two)]
+    return {
+        "about": about,
+        "runs": runs,
+        "late": late,
+        "all-reduce": rows,
+        "passes": kept,
+        "throughput": rates,
+    }
 
 
 if __name__ == "__main__":

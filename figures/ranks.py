@@ -265,7 +265,7 @@ class dense_gan:
 
 
 def _seconds_of_two(rows):
-    """Return how long an all-reduce of two ranks took, as the geometric mean over all sizes and algorithms."""
+    """Return how long two ranks took, the geometric mean over all sizes and algorithms."""
     return float(np.exp(np.mean([np.log(row["seconds"]) for row in rows if row["ranks"] == 2])))
 
 

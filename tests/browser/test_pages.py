@@ -170,6 +170,19 @@ def test_nothing_overflows(seen):
     assert seen.overflowing == []
 
 
+@pytest.mark.parametrize("name", build.pages())
+def test_nothing_overflows_a_small_phone_with_wide_letters(browser, address, name):
+    """Where the book's fonts are not there, others stand in, and none is as wide as these."""
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto(f"{address}{name}.html")
+    chromium.settle(page)
+    wide = 'serif: "DejaVu Serif"', 'font: "DejaVu Sans"', 'mono: "DejaVu Sans Mono"'
+    page.add_style_tag(content="".join(f"html[data-theme] {{ --osi-{font}; }}" for font in wide))
+    overflowing = page.evaluate(OVERFLOWING)
+    page.close()
+    assert overflowing == []
+
+
 def test_nothing_keeps_people_out(seen):
     assert seen.barriers == []
 

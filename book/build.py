@@ -18,6 +18,7 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -167,6 +168,7 @@ def run_sphinx(target: Path, overrides: dict) -> None:
 
     StandaloneHTMLBuilder.epilog = ""  # would name a folder that is about to be moved
     KernelManager.transport_encryption.default_value = "required"  # or every kernel prints a warning
+    os.environ.pop("JPY_SESSION_NAME", None)  # in a build from Jupyter, pages must not link as in Jupyter
     if not sys.stdout.isatty():
         nocolor()
     overrides = {**overrides, "external_toc_path": str(ROOT / "_toc.yml"), "latex_individualpages": False}

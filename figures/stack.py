@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import sys
 from dataclasses import dataclass
 
@@ -49,30 +50,63 @@ class Stack:
     aside: bool = False
 
     def _repr_html_(self) -> str:
-        rows = "".join(self._row(floor) for floor in LAYERS)
-        return f'{_CSS}<nav class="osi-stack" aria-label="The seven floors">{rows}</nav>'
+        rows = "".join(map(self._row, LAYERS))
+        return f'{CSS}<nav class="osi-stack" aria-label="The seven floors">{rows}</nav>'
 
     def _row(self, floor) -> str:
-        name, color = LAYERS[floor]
-        variable = f"var(--osi-{name.lower()},{color})"
         here = floor == self.here
-        halves = "".join(self._link(floor, half) for half in ("down", "up"))
-        subject = f'<span class="osi-subject">{html.escape(SUBJECTS[floor])}</span>'
-        current = ' aria-current="page"' if here else ""
-        return (
-            f'<div class="osi-floor{" osi-here" if here else ""}" style="--floor:{variable}"{current}>'
-            f'<b>{floor}</b><span class="osi-title">{name}</span>{subject}'
-            f'<span class="osi-links">{halves}</span></div>'
+        return row(
+            floor,
+            f'<span class="osi-subject">{html.escape(SUBJECTS[floor])}</span>',
+            lit="page" if here else "",
+            half=self.half if here else "",
+            from_index=self.here is None and not self.aside,
         )
 
-    def _link(self, floor, half) -> str:
-        word = "↓ theory" if half == "down" else "↑ code"
-        if (floor, half) not in CHAPTERS:
-            return ""
-        if floor == self.here and half == self.half:
-            return f"<span>{word}</span>"
-        address = page_address(floor, half, from_index=self.here is None and not self.aside)
-        return f'<a href="{address}">{word}</a>'
+
+def row(
+    floor: int,
+    cells: str,
+    lit: str = "",
+    half: str = "",
+    from_index: bool = False,
+    links: bool = True,
+) -> str:
+    """Return one floor as HTML: its colour, number and name, `cells`, and links to its pages.
+
+    Parameters
+    ----------
+    floor : int
+    cells : str
+        HTML that stands between the name and the links.
+    lit : str
+        If not empty, the floor is lit, and this is its `aria-current`.
+    half : {"", "down", "up"}
+        The page that we are on, which is not linked.
+    from_index : bool
+        Whether the links start on the front page.
+    links : bool
+        Whether there are any.
+    """
+    name, color = LAYERS[floor]
+    pages = [to for to in ("down", "up") if links and (floor, to) in CHAPTERS]
+    linked = "".join(_link(floor, to, from_index, to == half) for to in pages)
+    here, current = (" osi-here", f' aria-current="{lit}"') if lit else ("", "")
+    return (
+        f'<div class="osi-floor{here}" style="--floor:var(--osi-{name.lower()},{color})"{current}>'
+        f'<b>{floor}</b><span class="osi-title">{name}</span>{cells}'
+        + (f'<span class="osi-links">{linked}</span>' if linked else "")
+        + "</div>"
+    )
+
+
+def _link(floor, half, from_index, here) -> str:
+    arrow, word = ("↓", "theory") if half == "down" else ("↑", "code")
+    if here:
+        return f"<span>{arrow} {word}</span>"
+    name = f"{floor} {LAYERS[floor][0]}: {arrow} {word}"
+    address = page_address(floor, half, from_index)
+    return f'<a href="{address}" aria-label="{name}">{arrow}<span class="osi-word"> {word}</span></a>'
 
 
 def draw(here: int | None = None, half: str = "down", aside: bool = False) -> Stack:
@@ -100,15 +134,16 @@ def draw(here: int | None = None, half: str = "down", aside: bool = False) -> St
 
 
 def page_address(floor: int, half: str, from_index: bool = False) -> str:
-    """Return the address of a chapter's page: beside this one in the book, in Colab when we run there."""
+    """Return the address of a chapter's page: in Colab and Jupyter, of its notebook."""
     path = f"{floor}_{LAYERS[floor][0].lower()}/{half}"
     if "google.colab" in sys.modules:
         colab = REPOSITORY.replace("github.com", "colab.research.google.com/github")
         return f"{colab}/blob/main/book/{path}.ipynb"
-    return f"{path}.html" if from_index else f"../{path}.html"
+    suffix = "ipynb" if "JPY_SESSION_NAME" in os.environ else "html"  # Jupyter sets it, the build does not
+    return f"{path}.{suffix}" if from_index else f"../{path}.{suffix}"
 
 
-_CSS = """<style>
+CSS = """<style>
 .osi-stack { max-width: 34rem; margin: 0.5rem 0 1.5rem; font-size: 0.85rem; line-height: 1.25;
   background: var(--osi-paper, #fff); color: var(--osi-ink, #1c2024); }
 .osi-floor { display: flex; gap: 0.6rem; align-items: baseline; padding: 0.16rem 0.6rem; margin: 2px 0;
@@ -119,7 +154,15 @@ _CSS = """<style>
 .osi-floor .osi-links { display: flex; gap: 0.8rem; white-space: nowrap; }
 .osi-floor .osi-links a { color: var(--osi-ink, #1c2024); text-decoration: underline; }
 .osi-here { outline: 2px solid var(--floor); outline-offset: -2px; font-weight: 600; }
-@media (max-width: 30rem) { .osi-floor .osi-subject { display: none; } .osi-floor .osi-title { flex: 1; } }
+.osi-floor .osi-value { min-width: 6.4rem; text-align: right; white-space: nowrap;
+  color: var(--osi-ink, #1c2024); font-variant-numeric: tabular-nums; }
+.osi-value span { display: inline-block; width: 1.1em; text-align: right; }
+@media (max-width: 30rem) {
+  .osi-floor .osi-subject { display: none; } .osi-floor .osi-title { flex: 1; }
+  .osi-ride .osi-word { display: none; } .osi-ride .osi-links { gap: 0; }
+  .osi-ride .osi-links a { padding: 0 0.5rem; }
+  .osi-stop .osi-subject { display: inline; } .osi-stop .osi-title { flex: none; }
+}
 </style>"""
 
 if __name__ == "__main__":

@@ -63,6 +63,13 @@ class TestStack:
         monkeypatch.setitem(sys.modules, "google.colab", sys)
         assert "https://colab.research.google.com/github/" in stack.draw(2, "up")._repr_html_()
 
+    def test_jupyter_links_go_to_the_notebooks_beside_this_one(self, monkeypatch):
+        monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/book/2_kernel/up.ipynb")
+        assert 'href="../2_kernel/down.ipynb"' in stack.draw(2, "up")._repr_html_()
+
+    def test_links_say_where_they_lead(self):
+        assert 'aria-label="3 Op: ↑ code">↑<span' in stack.draw(2, "up")._repr_html_()
+
     def test_names_every_floor(self):
         page = stack.draw()._repr_html_()
         assert all(name in page for name, _ in LAYERS.values())

@@ -1,13 +1,17 @@
 """The elevator's drawings show each floor's numbers, can be read on a phone, and move without a kernel."""
 
 import re
+from dataclasses import replace
 
+import nbformat
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from book.build import ROOT
 from figures import elevator, way_up
 from minidl import layers
+from minidl.instruments.drawing import number
 from minidl.instruments.elevator import ride
 from minidl.instruments.style import LAYERS, to_svg
 from minidl.models import began, gan, lenet
@@ -33,7 +37,12 @@ def _rides():
     return made
 
 
+def read(page):
+    return nbformat.read(ROOT / "book" / f"{page}.ipynb", as_version=4).cells
+
+
 RIDES = _rides()
+EXAMPLE = elevator.example(bandwidth=1e10)
 FRAMES = [
     pytest.param(elevator.draw(r, floor), id=f"{name}-{floor}")
     for name, r in RIDES.items()
@@ -57,18 +66,27 @@ class TestEveryFrame(EveryFrame):
 @pytest.mark.parametrize("name", RIDES)
 def test_every_floor_shows_the_numbers_of_all_seven(name):
     for floor in LAYERS:
-        shown = texts(elevator.draw(RIDES[name], floor))
+        shown = elevator.numbers(RIDES[name], floor)
         for value in RIDES[name].numbers.values():
-            assert any(text.startswith(f"{value:.6f}".replace("-", "−")) for text in shown)
-        assert sum(text.endswith(" =") for text in shown) == 6  # all but the first agree with the one above
+            assert f">{value:.6f}".replace("-", "−") in shown
+        assert shown.count(">=<") == 6  # all but the first agree with the one above
+        assert shown.count('aria-current="true"') == 1
 
 
 def test_a_floor_that_does_not_agree_says_so():
-    from dataclasses import replace
-
     good = RIDES["dense GAN"]
     broken = replace(good, checks=[replace(good.checks[0], here=5.0), *good.checks[1:]])
-    assert sum(text.endswith(" ≠") for text in texts(elevator.draw(broken, 6))) == 1
+    assert elevator.numbers(broken, 6).count(">≠<") == 1
+
+
+def test_every_floor_links_to_its_two_pages():
+    """The elevator's own page stands in the folder of the appendix, beside the chapters."""
+    links = re.findall(r'<a href="(.*?)" aria-label="(.*?)">', elevator.numbers(RIDES["LeNet"], 5))
+    assert len(links) == 14 and ("../5_layer/down.html", "5 Layer: ↓ theory") in links
+    for address, name in links:
+        floor, word, half = re.fullmatch(r"\.\./(\d)_(\w+)/(down|up)\.html", address).groups()
+        assert name == f"{floor} {word.title()}: {'↓ theory' if half == 'down' else '↑ code'}"
+        assert (ROOT / "book" / f"{floor}_{word}" / f"{half}.ipynb").exists()
 
 
 def test_the_floors_name_the_thread_and_the_judge():
@@ -87,6 +105,30 @@ def test_two_sliders_move_number_and_floor():
     assert len(shown._repr_html_()) < 300_000
 
 
+def test_a_link_to_a_heading_brings_the_elevator_to_its_floor():
+    text = "\n".join(cell.source for cell in read("appendix/elevator"))
+    titles = re.findall(r"^### (Floor .*)$", text, re.M)
+    slugs = [
+        re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles
+    ]  # as GitHub makes them
+    assert elevator.elevator([EXAMPLE], headings=True).anchors == tuple(slugs)
+    assert len(slugs) == 7 and text.count("headings=True") == 1
+
+
+@pytest.mark.parametrize("floor", LAYERS)
+def test_every_way_down_stops_at_the_same_pixel(floor):
+    name = LAYERS[floor][0].lower()
+    cells = read(f"{floor}_{name}/down")
+    (stop,) = [i for i, cell in enumerate(cells) if f"elevator.stop({floor})" in cell.source]
+    assert f"(../appendix/elevator.ipynb#{elevator.HEADINGS[floor]})" in cells[stop - 1].source
+    shown = elevator.stop(floor)
+    assert "pixel (3, 4)" in shown.alt and shown.above.count('class="osi-floor') == min(2, 8 - floor)
+    assert "<a " not in shown.above  # the page has the links already
+    for at in {floor, min(floor + 1, 7)}:
+        assert f">{EXAMPLE.numbers[at]:.6f}" in shown.above
+    assert len(shown._repr_html_()) < 60_000
+
+
 def test_live_rides_where_the_sliders_say():
     for model, z in ((gan.dense_gan(side=4, latent=3, hidden=(5,)), np.ones(3)), (lenet.lenet(), np.eye(8))):
         box = elevator.live(model, z)
@@ -100,9 +142,11 @@ def test_live_rides_where_the_sliders_say():
 def test_there_are_seven_floors():
     with pytest.raises(ValueError, match="floor must be from 7 to 1, got 8"):
         elevator.draw(RIDES["dense GAN"], 8)
+    with pytest.raises(ValueError, match="floor must be from 7 to 1, got 0"):
+        elevator.stop(0)
 
 
 def test_the_digits_survive_in_the_page():
     """Coordinates are rounded, numbers that are written are not."""
-    number = RIDES["dense GAN"].numbers[1]
-    assert to_svg(elevator.draw(RIDES["dense GAN"], 1)).count(f">{number:.6f} =<".replace("-", "−")) >= 1
+    drawn = RIDES["dense GAN"]
+    assert f">from 0 to {number(drawn.op.total, 6)}<" in to_svg(elevator.draw(drawn, 3))

@@ -34,6 +34,12 @@ def box(axes, x, y, width=1.0, height=1.0, text="", *, fill=None, strength=0.28,
         label(axes, x + width / 2, y + height / 2, text, **text_style)
 
 
+def outline(axes, x, y, width, height, color):
+    """Draw a strong outline around a rectangle, to say: this one."""
+    xs, ys = (x, x + width, x + width, x, x), (y, y, y + height, y + height, y)
+    axes.plot(xs, ys, color=color, linewidth=1.6, solid_joinstyle="miter")
+
+
 def cells(axes, x, y, values, *, size=1.0, fills=None, strength=0.28, edge=MUTED, text_size=11, **text_style):
     """Draw a row of boxes from (x, y) to the right, one value each; `fills` has a colour or None for each."""
     style = {"strength": strength, "edge": edge, "size": text_size, **text_style}

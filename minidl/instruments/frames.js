@@ -4,10 +4,15 @@
     root.setAttribute('data-ready', '');
     const data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
     const stage = root.querySelector('.osi-stage');
+    const above = root.querySelector('.osi-above');
     const sliders = Array.from(root.querySelectorAll('input'));
     const last = sliders[sliders.length - 1];
     const play = root.querySelector('.osi-play');
     let timer = null, shown = -1;
+
+    function joined(lines) {
+      return lines.map(function (line) { return data.parts[line]; }).join('\n');
+    }
 
     function show() {
       let frame = 0;
@@ -19,7 +24,8 @@
       });
       if (frame === shown) return;
       shown = frame;
-      stage.innerHTML = data.frames[frame].map(function (line) { return data.parts[line]; }).join('\n');
+      stage.innerHTML = joined(data.frames[frame]);
+      if (above) above.innerHTML = joined(data.above[frame]);
       stage.setAttribute('aria-label', data.alts[frame]);
     }
 
@@ -42,6 +48,18 @@
         show();
       });
     });
+    // A link to one of the headings shows the frames, at its position.
+    function follow() {
+      const at = data.anchors.indexOf(location.hash.slice(1));
+      if (at < 0) return;
+      last.value = at;
+      show();
+      root.scrollIntoView();
+    }
+    if (data.anchors) {
+      window.addEventListener('hashchange', follow);
+      window.addEventListener('load', follow);
+    }
     if (play) play.addEventListener('click', function () {
       if (timer) return pause();
       if (+last.value === +last.max) { last.value = 0; show(); }

@@ -41,6 +41,10 @@ class Frames:
         The name of every position of every slider.
     start : int
         The frame shown first.
+    above : tuple of str
+        HTML above each frame, or empty.
+    anchors : tuple of str
+        For every position of the last slider the id of a heading, or empty.
     """
 
     svgs: tuple[str, ...] = field(repr=False)
@@ -48,17 +52,20 @@ class Frames:
     labels: tuple[str, ...]
     stops: tuple[tuple[str, ...], ...]
     start: int = 0
+    above: tuple[str, ...] = field(default=(), repr=False)
+    anchors: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.svgs)
 
     def _repr_html_(self) -> str:
-        parts, frames = _shared_lines(self.svgs)
-        data = json.dumps(
-            {"parts": parts, "frames": frames, "alts": self.alts, "stops": self.stops},
-            ensure_ascii=False,
-            separators=(",", ":"),
-        ).replace("</", "<\\/")
+        parts, frames = _shared_lines(self.svgs + self.above)
+        content = {"parts": parts, "frames": frames[: len(self)], "alts": self.alts, "stops": self.stops}
+        if self.above:
+            content["above"] = frames[len(self) :]
+        if self.anchors:
+            content["anchors"] = self.anchors
+        data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
         key = hashlib.sha256(data.encode()).hexdigest()[:12]
         position, sliders = self.start, []
         for axis in reversed(range(len(self.stops))):
@@ -68,6 +75,7 @@ class Frames:
         return (
             f"{_CSS}"
             f'<figure class="osi-frames" data-frames="{key}">'
+            f"{_above(self.above[self.start]) if self.above else ''}"
             f"{_stage(self.svgs[self.start], self.alts[self.start])}"
             f'<div class="osi-controls">{play}{"".join(sliders)}</div>'
             f'<script type="application/json">{data}</script>'
@@ -83,6 +91,8 @@ def frames(
     names: Sequence[str] | tuple[Sequence[str], Sequence[str]] | None = None,
     alts: Sequence[str] | Sequence[Sequence[str]] | None = None,
     start: int = 0,
+    above: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    anchors: Sequence[str] | None = None,
 ) -> Frames:
     """Put drawn frames behind a slider with a play button, or rows of frames behind two sliders.
 
@@ -103,6 +113,11 @@ def frames(
         What each frame shows, in words. Needed for SVG strings; a Figure brings its own (`style.describe`).
     start : int
         Position of the frame shown first (row after row for two sliders), also the one that is printed.
+    above : sequence of str, or sequence of such sequences, optional
+        HTML that stands above each frame: what can be read as text, and links.
+    anchors : sequence of str, optional
+        For every position of the (last) slider the id of a heading on the same page. Whoever follows a link
+        to it sees the frames, moved to that position.
 
     Raises
     ------
@@ -131,17 +146,33 @@ def frames(
         stops = tuple(tuple(str(n) for n in axis) for axis in (names if nested else [names]))
         if tuple(len(axis) for axis in stops) != shape:
             raise ValueError(f"names must have {shape} entries, got {tuple(len(axis) for axis in stops)}")
-    if alts is not None:
-        alts = [str(text) for row in alts for text in row] if nested else [str(text) for text in alts]
-        if len(alts) != len(flat):
-            raise ValueError(f"alts must have {len(flat)} entries, one per frame, got {len(alts)}")
+    alts = _one_per_frame("alts", alts, nested, len(flat))
+    above = _one_per_frame("above", above, nested, len(flat))
+    if anchors is not None and len(anchors) != shape[-1]:
+        raise ValueError(f"anchors must have {shape[-1]} entries, one per position, got {len(anchors)}")
     if not 0 <= start < len(flat):
         raise ValueError(f"start must be from 0 to {len(flat) - 1}, got {start}")
 
     words = [alts[i] if alts else _alt_of(frame, i) for i, frame in enumerate(flat)]
     return Frames(
-        tuple(_svg_of(frame, i) for i, frame in enumerate(flat)), tuple(words), labels, stops, start
+        tuple(_svg_of(frame, i) for i, frame in enumerate(flat)),
+        tuple(words),
+        labels,
+        stops,
+        start,
+        tuple(above or ()),
+        tuple(anchors or ()),
     )
+
+
+def _one_per_frame(name, texts, nested, count):
+    """Return the texts in one list, row after row; None stays None."""
+    if texts is None:
+        return None
+    texts = [str(text) for row in texts for text in row] if nested else [str(text) for text in texts]
+    if len(texts) != count:
+        raise ValueError(f"{name} must have {count} entries, one per frame, got {len(texts)}")
+    return texts
 
 
 @dataclass(frozen=True)
@@ -150,14 +181,19 @@ class Picture:
 
     svg: str = field(repr=False)
     alt: str
+    above: str = field(default="", repr=False)
 
     def _repr_html_(self) -> str:
-        return f'{_CSS}<figure class="osi-frames">{_stage(self.svg, self.alt)}</figure>'
+        above = _above(self.above) if self.above else ""
+        return f'{_CSS}<figure class="osi-frames">{above}{_stage(self.svg, self.alt)}</figure>'
 
 
-def picture(figure: Drawing, alt: str | None = None) -> Picture:
-    """Show one figure as SVG, with its text alternative (by default the one the figure brings)."""
-    return Picture(_svg_of(figure, 0), alt or _alt_of(figure, 0))
+def picture(figure: Drawing, alt: str | None = None, above: str = "") -> Picture:
+    """Show one figure as SVG, with its text alternative (by default the one the figure brings).
+
+    `above` is HTML that stands above it.
+    """
+    return Picture(_svg_of(figure, 0), alt or _alt_of(figure, 0), above)
 
 
 def timing_explorer(ladder: Ladder, sizes: Sequence[int] = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)):
@@ -249,6 +285,10 @@ def _shared_lines(svgs):
     numbers: dict[str, int] = {}
     frames = [[numbers.setdefault(line, len(numbers)) for line in svg.split("\n")] for svg in svgs]
     return list(numbers), frames
+
+
+def _above(content) -> str:
+    return f'<div class="osi-above">{content}</div>'
 
 
 def _stage(svg, alt) -> str:

@@ -205,6 +205,28 @@ def test_there_are_sliders_to_move(browser, address):
     page.close()
 
 
+@pytest.mark.parametrize("floor, name", [(7, "task"), (5, "layer"), (1, "hardware")])
+def test_a_page_leads_to_its_own_floor_of_the_elevator(windows, address, floor, name):
+    """By keyboard, with the network blocked; and from the elevator back to the page."""
+    page = windows["light", "desktop"][0].new_page()
+    page.goto(f"{address}book/{floor}_{name}/down.html")
+    link = page.locator(f'a[href$="elevator.html#floor-{floor}-{name}"]').first
+    link.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/elevator.html#*")
+    chromium.settle(page)
+    first = page.locator(".osi-frames:has(.osi-ride)").first
+    assert first.locator("output").last.inner_text() == f"{floor} {name.title()}"
+    assert first.locator("[aria-current=true] b").inner_text() == str(floor)
+    assert first.locator(".osi-stage").get_attribute("aria-label").startswith(f"Floor {floor}, ")
+    assert page.evaluate("scrollY") > 0
+    back = first.get_by_role("link", name=f"{floor} {name.title()}: ↓ theory")
+    back.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/{floor}_{name}/down.html")
+    page.close()
+
+
 def test_formulas_are_set(browser, address):
     page = browser.new_page()
     page.goto(f"{address}book/2_kernel/down.html")

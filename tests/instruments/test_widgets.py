@@ -45,6 +45,26 @@ def test_first_frame_is_shown_without_any_script():
     assert 'aria-label="b"' in before_script and 'value="1"' in before_script
 
 
+def test_what_stands_above_a_frame_changes_with_it():
+    links = [f'<p>\n<a href="{k}.html">{k}</a>\n</p>' for k in "abc"]
+    widget = frames([svg(k) for k in "abc"], "letter", alts=list("abc"), start=1, above=links)
+    data = data_of(widget)
+    assert ["\n".join(data["parts"][line] for line in lines) for lines in data["above"]] == links
+    stage = widget._repr_html_().split("<script")[0]
+    assert stage.index('<a href="b.html">') < stage.index("<text>b</text>") and "a.html" not in stage
+    assert "above" not in data_of(frames([svg(1), svg(2)], "k", alts=list("ab")))
+
+
+def test_headings_belong_to_the_positions_of_the_last_slider():
+    rows = [[svg(1), svg(2)], [svg(3), svg(4)], [svg(5), svg(6)]]
+    words = [["a", "b"], ["c", "d"], ["e", "f"]]
+    assert data_of(frames(rows, ("k", "l"), alts=words, anchors=["one", "two"]))["anchors"] == ["one", "two"]
+    with pytest.raises(ValueError, match="anchors must have 2 entries, one per position, got 3"):
+        frames(rows, ("k", "l"), alts=words, anchors=list("abc"))
+    with pytest.raises(ValueError, match="above must have 6 entries, one per frame, got 4"):
+        frames(rows, ("k", "l"), alts=words, above=[["a", "b"], ["c", "d"]])
+
+
 def test_two_sliders_run_row_after_row():
     widget = frames(
         [[svg(f"{row}{column}") for column in "xyz"] for row in "ab"],

@@ -106,9 +106,11 @@ def kernel(axes, ride, color):
     y = TOP + 0.62 + warps * step
     who = f"thread ({work.thread.x}, {work.thread.y}) of block ({work.block.x}, {work.block.y})"
     label(axes, 0.4, y, f"{who} of {work.kernel}", size=8.5, align="left", bold=True)
-    shown = [("reads", access) for access in work.reads[:3]]
-    shown += [(f"… {len(work.reads) - 4} more reads …", None)] * (len(work.reads) > 4)
-    shown += [("reads", access) for access in work.reads[3:][-1:]] + [("writes", work.write)]
+    later = f"another kernel adds the bias, {number(work.bias, 4)}" if work.bias else ""
+    shown = [("reads", access) for access in work.reads[:2]]
+    shown += [(f"… {len(work.reads) - 3} more reads …", None)] * (len(work.reads) > 3)
+    shown += [("reads", access) for access in work.reads[2:][-1:]] + [("writes", work.write)]
+    shown += [(later, None)] * bool(later)
     for i, (verb, access) in enumerate(shown):
         at = y + 0.38 + 0.36 * i
         label(axes, 0.4, at, verb, size=8, align="left", color=MUTED)
@@ -118,10 +120,8 @@ def kernel(axes, ride, color):
             label(axes, 1.9, at, f"{name}[{', '.join(map(str, index))}]", size=8.5, align="left")
             label(axes, 7.0, at, number(value, 5), size=8.5, align="right", bold=True)
             label(axes, 7.5, at, f"line {line}", size=8, align="left", color=MUTED)
-    later = f"; another kernel adds the bias, {number(work.bias, 4)}" if work.bias else ""
-    return (
-        f"{who} of {work.kernel} makes {len(work.reads)} reads and writes {number(work.write[2], 5)}{later}."
-    )
+    says = f"{who} of {work.kernel} makes {len(work.reads)} reads and writes {number(work.write[2], 5)}"
+    return f"{says}; {later}." if later else f"{says}."
 
 
 def hardware(axes, ride, color):

@@ -220,6 +220,15 @@ def test_a_page_leads_to_its_own_floor_of_the_elevator(windows, address, floor, 
     assert first.locator("[aria-current=true] b").inner_text() == str(floor)
     assert first.locator(".osi-stage").get_attribute("aria-label").startswith(f"Floor {floor}, ")
     assert page.evaluate("scrollY") > 0
+    for slider, last in (
+        (first.locator("input").first, "pixel (7, 5)"),
+        (first.locator("input").last, "1 Hardware"),
+    ):
+        box = slider.bounding_box()
+        page.mouse.click(box["x"] + box["width"] - 3, box["y"] + box["height"] / 2)
+        assert slider.locator("xpath=..").locator("output").inner_text() == last
+    assert first.locator(".osi-stage").get_attribute("aria-label").startswith("Floor 1, Hardware")
+    assert "pixel (7, 5)" in first.locator(".osi-stage").get_attribute("aria-label")
     back = first.get_by_role("link", name=f"{floor} {name.title()}: ↓ theory")
     back.focus()
     page.keyboard.press("Enter")

@@ -219,3 +219,8 @@ def conv_gan(side=8, latent=None, channels=None, dropout=0.3):
 def pretrained():
     """Return `dense_gan(side=8)` as it has learned to draw digits; `shipped.about("gan")` says how."""
     return shipped.load("gan", dense_gan(side=8))
+
+
+def pretrained_conv():
+    """Return `conv_gan(side=8)` as it has learned to draw digits; `shipped.about("conv_gan")` says how."""
+    return shipped.load("conv_gan", conv_gan(side=8))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 
 FOLDER = files("minidl.models") / "weights"
-NAMES = ("gan", "began", "lenet")
+NAMES = ("gan", "conv_gan", "began", "lenet")
 
 
 def load(name, model):

@@ -33,11 +33,14 @@ def classifiers(images, labels):
         yield SVC(gamma=0.001, probability=True, random_state=0).fit(images, labels)
 
 
-@pytest.mark.parametrize("name", ["gan", "began"])
+DRAWERS = {"gan": gan.pretrained, "conv_gan": gan.pretrained_conv, "began": began.pretrained}
+
+
+@pytest.mark.parametrize("name", DRAWERS)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_stranger_reads_all_ten_digits_among_the_drawings(name, seed, digits):
     images, labels, *_ = digits
-    drawn = {"gan": gan, "began": began}[name].pretrained().sample(1000, seed=seed)
+    drawn = DRAWERS[name]().sample(1000, seed=seed)
     flat = 16 * drawn.reshape(1000, 64)
     for classifier in classifiers(16 * images.reshape(-1, 64), labels):
         probabilities = classifier.predict_proba(flat)
@@ -46,15 +49,15 @@ def test_a_stranger_reads_all_ten_digits_among_the_drawings(name, seed, digits):
         assert np.median(probabilities.max(axis=1)) >= 0.9
 
 
-@pytest.mark.parametrize("module", [gan, began], ids=["gan", "began"])
-def test_the_drawings_are_no_copies(module, digits):
+@pytest.mark.parametrize("name", DRAWERS)
+def test_the_drawings_are_no_copies(name, digits):
     images, _, kept, _ = digits
 
     def nearest(pictures):
         difference = pictures.reshape(-1, 1, 64) - images.reshape(1, -1, 64)
         return np.sqrt((difference**2).sum(axis=2)).min(axis=1)
 
-    drawn, real = nearest(module.pretrained().sample(1000, seed=0)), nearest(kept)
+    drawn, real = nearest(DRAWERS[name]().sample(1000, seed=0)), nearest(kept)
     assert drawn.min() > 0.5 * real.min()  # a copy would be at 0
     assert np.quantile(drawn, 0.01) > 0.75 * np.quantile(real, 0.01)
 
@@ -82,12 +85,12 @@ def test_the_files_are_small_and_say_where_they_are_from():
 def test_loading_needs_no_floor_above():
     code = (
         "import sys; from minidl.models import gan, began, lenet\n"
-        "gan.pretrained(), began.pretrained(), lenet.pretrained()\n"
+        "gan.pretrained(), gan.pretrained_conv(), began.pretrained(), lenet.pretrained()\n"
         "assert not any(name.startswith('minidl.tasks') for name in sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_name_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="name must be one of gan, began, lenet, got 'vgg'"):
+    with pytest.raises(ValueError, match="name must be one of gan, conv_gan, began, lenet, got 'vgg'"):
         shipped.about("vgg")

@@ -51,5 +51,5 @@ def test_what_is_written_can_be_read_and_says_what_it_is(tmp_path, capsys):
 def test_a_network_without_a_recipe_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         pretrain.main(["vgg", "--out", str(tmp_path)])
-    assert "there is no recipe for 'vgg'; there are gan, began, lenet" in capsys.readouterr().err
+    assert "there is no recipe for 'vgg'; there are gan, conv_gan, began, lenet" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

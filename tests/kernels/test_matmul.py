@@ -1,13 +1,9 @@
 """Every rung of the matmul ladder against NumPy in float64, and what it does with bad input."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
-from numba.core.errors import TypingError
 
 from minidl.hardware.cuda import cuda
 from minidl.hardware.device import DeviceUnavailable
@@ -15,10 +11,12 @@ from minidl.kernels import matmul as mm
 from minidl.kernels.matmul import packed
 from minidl.kernels.matmul.cpu import TILE_WIDTH
 from minidl.kernels.matmul.matvec import batch_matvec_blas
-from minidl.kernels.matmul.packed import DEPTH, HEIGHT, ROWS, VECTOR, add_products, aligned_empty
+from minidl.kernels.matmul.packed import DEPTH, HEIGHT
+from minidl.kernels.registers import ROWS, tile_width
 
 CPU = [rung.name for rung in mm.LADDER.on("cpu")]
 FAST = [name for name in CPU if name != "python loops"]
+WIDTH = tile_width(np.float32)
 
 
 def random(*shape, dtype=np.float32, seed=0):
@@ -75,9 +73,9 @@ EDGES = [
     (HEIGHT, 64, 256),
     (HEIGHT + 1, 65, 257),
     (2 * HEIGHT + 5, 63, 255),
-    (ROWS, DEPTH, VECTOR // 2),
-    (ROWS + 1, DEPTH + 1, VECTOR // 2 + 1),
-    (2 * ROWS - 1, 2 * DEPTH - 1, VECTOR - 1),
+    (ROWS, DEPTH, WIDTH),
+    (ROWS + 1, DEPTH + 1, WIDTH + 1),
+    (2 * ROWS - 1, 2 * DEPTH - 1, 2 * WIDTH - 1),
     (385, 129, TILE_WIDTH + 3),
     (7, 1000, 530),
 ]
@@ -327,60 +325,11 @@ def test_batch_matvec_on_the_gpu(rung, compiled, traced):
 # ------------------------------------------------------------------------------------------- the ladder
 
 
-def test_scratch_memory_begins_at_a_cache_line():
-    for shape in ((1, 1), (3, 5), (2, 1000)):
-        for dtype in (np.float32, np.float64):
-            array = aligned_empty(shape, dtype)
-            assert array.ctypes.data % 64 == 0 and array.shape == shape and array.dtype == dtype
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_b_is_packed_slab_by_slab(dtype, monkeypatch):
     monkeypatch.setattr(packed, "SLAB", 20_000)
     a, b = random(20, 70, dtype=dtype), random(70, 333, dtype=dtype, seed=1)
     assert_product(packed.matmul_packed(a, b), a, b)
-
-
-def test_a_tile_is_begun_or_added_to():
-    width = 2 * VECTOR // 4
-    a, b, c = random(5, ROWS), random(5, width, seed=1), random(ROWS, width + 3, seed=2)
-    before = c.copy()
-
-    @njit
-    def add(a, b, c, depth, more):
-        add_products(a, b, c[:, 2:-1], depth, more)
-
-    add(a, b, c, 4, True)
-    product = a[:4].T @ b[:4]
-    assert np.allclose(c[:, 2:-1], before[:, 2:-1] + product, atol=1e-5)
-    add(a, b, c, 4, False)
-    assert np.allclose(c[:, 2:-1], product, atol=1e-5)
-    assert np.array_equal(c[:, :2], before[:, :2]) and np.array_equal(c[:, -1], before[:, -1])
-    for arrays, message in (
-        ((a.astype(np.float64), b, c), "the same floating type"),
-        ((a, b.T, c), "b must be a matrix with rows of its own"),
-        ((a[0], b, c), "a must be a matrix"),
-        ((a.astype(int), b.astype(int), c.astype(int)), "the same floating type"),
-    ):
-        with pytest.raises(TypingError, match=message):
-            add(*arrays, 4, False)
-
-
-def test_a_tile_stays_in_registers():
-    """Otherwise each product costs a load and a store more, and nothing but the clock would tell."""
-
-    @njit
-    def add(a, b, c):
-        add_products(a, b, c, len(a), False)
-
-    width = 2 * VECTOR // 4
-    add(random(5, ROWS), random(5, width), random(ROWS, width))
-    assembly = "".join(add.inspect_asm().values())
-    multiplications = re.findall(r"v?(?:fmadd\d+|mul)ps\s.*", assembly)
-    if not multiplications:
-        pytest.skip("this is no x86 processor, whose vector instructions the test knows")
-    assert len(multiplications) == 2 * ROWS and not any("rsp" in line for line in multiplications)
-    assert len(re.findall(r"mov[au]ps\s+%.mm\d+, .*", assembly)) <= 2 * ROWS + 8  # the tile is stored once
 
 
 @pytest.mark.parametrize("ladder", [mm.LADDER, mm.MATVEC_LADDER], ids=lambda ladder: ladder.name)

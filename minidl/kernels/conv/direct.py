@@ -1,4 +1,4 @@
-"""Direct convolution on the CPU, a tile of four filters at a time: the fastest rung, forward and backward.
+"""Direct convolution on the CPU, a few filters at a time: the fastest rung, forward and backward.
 
 Lay an image out in memory with its padding, row after row, each row `pitch` values long. Then the pixel that
 the kernel's tap (kh, kw) meets for output pixel p is p + kh·pitch + kw: the whole image, shifted by
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from minidl.kernels.compiling import PARALLEL, REORDER, SERIAL
+from minidl.kernels.compiling import PARALLEL, SERIAL
 from minidl.kernels.conv import lowering
 from minidl.kernels.conv.lowering import fetch
 from minidl.kernels.conv.reference import (
@@ -30,19 +30,26 @@ from minidl.kernels.conv.reference import (
     checked_backward_weight,
     checked_forward,
 )
-from minidl.kernels.matmul.packed import aligned_empty
+from minidl.kernels.registers import (
+    ROWS,
+    VECTOR,
+    VECTORS,
+    add_dot_products,
+    add_products,
+    aligned_empty,
+    tile_width,
+)
 
-FILTERS, TAPS = 4, 6  # whose 24 weights are held in registers
-PIXELS = 1024  # most outputs in a tile: four rows of them and an image's plane stay in the L1 cache
+PIXELS = 1024  # most outputs in a tile: a row of them for each of `ROWS` filters stays in the L1 cache
 WIDEST = 512  # most of them in one row
 BLOCK = 1 << 16  # values gathered at a time, unless one channel alone has more: they stay in the L2 cache
-VECTOR = 16  # loops over pixels run in steps of so many
+WIDTH = tile_width(np.float32)  # most outputs that are computed at once
 
 # ------------------------------------------------------------------------------------------- what one calls
 
 
 def conv2d_direct(x, w, bias=None, stride=1, padding=0, out=None):
-    """Rung 8: no columns, but shifted views, and 24 weights in registers."""
+    """Rung 8: no columns, but shifted views, and a tile of the output in registers."""
     return forward(*checked_forward(x, w, bias, stride, padding, out))
 
 
@@ -112,12 +119,12 @@ class Tiling(NamedTuple):
     plane: int  # values in a plane
     channels: int  # gathered at a time: a block
     blocks: int
-    offsets: np.ndarray  # for each tap of a block, uint64
+    offsets: np.ndarray  # for each tap of a block, int64
 
     @property
     def values(self):
-        """Values of a block, and zeros behind them for the taps that fill its last group of six up."""
-        return self.channels * self.planes_down * self.planes_across * self.plane + PIXELS + VECTOR
+        """Values of a block, and zeros behind them, for taps that fill a group up and for whole vectors."""
+        return self.channels * self.planes_down * self.planes_across * self.plane + PIXELS + WIDTH
 
 
 @lru_cache(maxsize=256)
@@ -135,7 +142,7 @@ def plan(channels, width, kernel, stride, origin, out) -> Tiling:
     per_channel = planes[0] * planes[1] * plane
     at_a_time = _evenly(channels, max(1, BLOCK // per_channel))
     taps = at_a_time * kernel[0] * kernel[1]
-    offsets = np.full(_up(taps, TAPS), at_a_time * per_channel, np.uint64)  # where the zeros are
+    offsets = np.full(_up(taps, VECTORS), at_a_time * per_channel, np.int64)  # where the zeros are
     c, kh, kw = np.ogrid[:at_a_time, : kernel[0], : kernel[1]]
     which = (c * planes[0] + kh % stride[0]) * planes[1] + kw % stride[1]
     offsets[:taps] = (which * plane + kh // stride[0] * pitch + kw // stride[1]).ravel()
@@ -152,12 +159,12 @@ def _up(size, step):
     return -(-size // step) * step
 
 
-def _scratch(tiling, dtype):
-    """Return, for each thread, room for the planes of a block and for four rows of outputs."""
+def _scratch(tiling, dtype, images=1):
+    """Return, for each thread and image, room for the planes of a block and for a few rows of outputs."""
     threads = get_num_threads()
-    planes = aligned_empty((threads, _up(tiling.values, VECTOR)), dtype)
-    planes[:, tiling.values - PIXELS - VECTOR :] = 0
-    return planes, aligned_empty((threads, FILTERS * PIXELS), dtype)
+    planes = aligned_empty((threads, images, _up(tiling.values, WIDTH)), dtype)
+    planes[..., tiling.values - PIXELS - WIDTH :] = 0
+    return planes, aligned_empty((threads, images, ROWS, _up(PIXELS, WIDTH)), dtype)
 
 
 @njit(**SERIAL)
@@ -198,12 +205,15 @@ def correlate(x, w, bias, stride, origin, out):
     result = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     filters, channels, *kernel = w.shape
     tiling = plan(channels, x.shape[3], tuple(kernel), stride, origin, out.shape[2:])
-    packed = np.zeros((tiling.blocks, _up(filters, FILTERS), tiling.offsets.size), w.dtype)
+    packed = np.zeros((tiling.blocks, -(-filters // ROWS), tiling.offsets.size, ROWS), w.dtype)
     for block in range(tiling.blocks):
         part = w[:, block * tiling.channels : (block + 1) * tiling.channels].reshape(filters, -1)
-        packed[block, :filters, : part.shape[1]] = part
+        for group in range(packed.shape[1]):
+            some = part[group * ROWS : (group + 1) * ROWS].T
+            packed[block, group, : len(some), : some.shape[1]] = some
     bias = np.zeros(filters, w.dtype) if bias is None else bias
-    _correlate(x, packed, np.ascontiguousarray(bias), tiling, *_scratch(tiling, x.dtype), result)
+    planes, sums = _scratch(tiling, x.dtype)
+    _correlate(x, packed, np.ascontiguousarray(bias), tiling, planes[:, 0], sums[:, 0], result)
     if result is not out:
         out[...] = result
     return out
@@ -212,7 +222,7 @@ def correlate(x, w, bias, stride, origin, out):
 @njit(**PARALLEL)
 def _correlate(x, weights, bias, tiling, planes, sums, out):
     images, _, height, width = out.shape
-    threads, groups = len(planes), weights.shape[1] // FILTERS
+    threads, groups = len(planes), weights.shape[1]
     rows, columns = tiling.rows, tiling.columns
     down, across = (height + rows - 1) // rows, (width + columns - 1) // columns
     tiles = images * down * across
@@ -232,66 +242,25 @@ def _one_tile(image, weights, bias, tiling, top, left, groups, values, sums, out
     rows = min(tiling.rows, out.shape[1] - top)
     columns = min(tiling.columns, out.shape[2] - left)
     pixels = (rows - 1) * tiling.pitch + columns
-    taps = tiling.offsets.size
+    width = VECTORS * VECTOR // values.itemsize
     for block in range(tiling.blocks):
         _gather(image, block, top, left, tiling, values)
         for group in range(groups[0], groups[1]):
-            first, last = group * FILTERS, min((group + 1) * FILTERS, len(out))
+            first, last = group * ROWS, min((group + 1) * ROWS, len(out))
             for o in range(first, last):
-                row = sums[(o - first) * PIXELS : (o - first + 1) * PIXELS]
+                row = sums[o - first]
                 if block == 0:
                     row[:pixels] = bias[o]
                 else:
                     for i in range(rows):
                         _copy(out[o, top + i, left : left + columns], row[i * tiling.pitch :])
-            w = weights[block, first : first + FILTERS].reshape(FILTERS * taps)
-            multiply_shifted(values, tiling.offsets, w, sums, pixels)
+            for p in range(0, pixels, width):
+                tile = sums[:, p : p + width]
+                add_products(weights[block, group], values[p:], tiling.offsets, tile, True)
             for o in range(first, last):
-                row = sums[(o - first) * PIXELS : (o - first + 1) * PIXELS]
+                row = sums[o - first]
                 for i in range(rows):
                     _copy(row[i * tiling.pitch : i * tiling.pitch + columns], out[o, top + i, left:])
-
-
-U0, U1, U2, U3, U4, U5, U6 = (np.uint64(i) for i in range(7))
-ROW = np.uint64(PIXELS)
-WHOLE_VECTORS = ~np.uint64(VECTOR - 1)
-
-
-@njit(**SERIAL)
-def multiply_shifted(x, offsets, w, sums, pixels):
-    """sums[r, p] += Σₖ w[r, k]·x[p + offsets[k]] for four rows r of w and of sums, all of them flat.
-
-    24 weights are held in registers during the innermost loop, where each vector of x serves four filters and
-    each vector of sums is fetched and stored once for six products. The loop does whole vectors only, up to
-    15 pixels too many: the code for a remainder would want the weights in registers a second time.
-    """
-    taps = np.uint64(offsets.size)
-    for k in range(U0, taps, U6):
-        q = _six(offsets, k)
-        w0, w1, w2, w3 = _six(w, k), _six(w, taps + k), _six(w, U2 * taps + k), _six(w, U3 * taps + k)
-        for p in range(U0, np.uint64(pixels + VECTOR - 1) & WHOLE_VECTORS):
-            v = _shifted(x, q, p)
-            sums[p] = _dot(sums[p], w0, v)
-            sums[ROW + p] = _dot(sums[ROW + p], w1, v)
-            sums[U2 * ROW + p] = _dot(sums[U2 * ROW + p], w2, v)
-            sums[U3 * ROW + p] = _dot(sums[U3 * ROW + p], w3, v)
-
-
-@njit(**SERIAL)
-def _six(x, p):
-    return x[p], x[p + U1], x[p + U2], x[p + U3], x[p + U4], x[p + U5]
-
-
-@njit(**SERIAL)
-def _shifted(x, q, p):
-    return x[q[0] + p], x[q[1] + p], x[q[2] + p], x[q[3] + p], x[q[4] + p], x[q[5] + p]
-
-
-@njit(**SERIAL)
-def _dot(total, x, y):
-    for i in range(TAPS):
-        total += x[i] * y[i]
-    return total
 
 
 # --------------------------------------------------------------------------- the gradient to the weights
@@ -306,12 +275,13 @@ def correlate_backward_weight(gradient, x, stride, origin, out):
     gradient, x = np.require(gradient, requirements="CA"), np.require(x, requirements="CA")
     filters, channels, *kernel = out.shape
     tiling = plan(channels, x.shape[3], tuple(kernel), stride, origin, gradient.shape[2:])
-    planes, rows = _scratch(tiling, x.dtype)
-    shape = len(planes), tiling.blocks, _up(filters, FILTERS), tiling.offsets.size
-    partial = np.zeros(shape, x.dtype)  # each thread sums over its images
+    images = max(1, min(PIXELS // (tiling.rows * tiling.pitch), BLOCK // tiling.values))
+    planes, rows = _scratch(tiling, x.dtype, images)
+    taps = tiling.offsets.size
+    partial = np.zeros((len(planes), tiling.blocks, -(-filters // ROWS), ROWS, taps), x.dtype)
     _backward_weight(gradient, x, tiling, planes, rows, partial)
     with np.errstate(all="ignore"):
-        total = partial.sum(axis=0)
+        total = partial.sum(axis=0).reshape(tiling.blocks, -1, taps)  # each thread summed over its images
     for block in range(tiling.blocks):
         part = out[:, block * tiling.channels : (block + 1) * tiling.channels]
         part[...] = total[block, :filters, : part[0].size].reshape(part.shape)
@@ -319,62 +289,34 @@ def correlate_backward_weight(gradient, x, stride, origin, out):
 
 @njit(**PARALLEL)
 def _backward_weight(gradient, x, tiling, planes, gradient_rows, partial):
-    images, _, height, width = gradient.shape
-    threads = len(planes)
-    rows, columns = tiling.rows, tiling.columns
-    down, across = (height + rows - 1) // rows, (width + columns - 1) // columns
+    tiles = -(-gradient.shape[2] // tiling.rows) * -(-gradient.shape[3] // tiling.columns)
+    threads, at_a_time = planes.shape[:2]
+    steps = -(-len(x) // at_a_time)
     for thread in prange(threads):
-        for tile in range(thread, images * down * across, threads):
-            n, top, left = tile // (down * across), tile // across % down * rows, tile % across * columns
-            _one_gradient_tile(
-                gradient[n], x[n], tiling, top, left, planes[thread], gradient_rows[thread], partial[thread]
-            )
+        for task in range(thread, steps * tiles, threads):
+            first, tile = task // tiles * at_a_time, task % tiles
+            last = min(first + at_a_time, len(x))
+            some = planes[thread, : last - first], gradient_rows[thread, : last - first]
+            _some_gradient_tiles(gradient[first:last], x[first:last], tiling, tile, *some, partial[thread])
 
 
 @njit(**SERIAL)
-def _one_gradient_tile(gradient, image, tiling, top, left, values, gradient_rows, weights):
-    rows = min(tiling.rows, gradient.shape[1] - top)
-    columns = min(tiling.columns, gradient.shape[2] - left)
+def _some_gradient_tiles(gradient, x, tiling, tile, planes, gradient_rows, weights):
+    """Add to the weights' gradients what the same tile of a few images gives."""
+    images, filters, height, width = gradient.shape
+    across = -(-width // tiling.columns)
+    top, left = tile // across * tiling.rows, tile % across * tiling.columns
+    rows, columns = min(tiling.rows, height - top), min(tiling.columns, width - left)
     pixels = (rows - 1) * tiling.pitch + columns
-    taps = tiling.offsets.size
     for block in range(tiling.blocks):
-        _gather(image, block, top, left, tiling, values)
-        for first in range(0, len(gradient), FILTERS):
-            gradient_rows[:] = 0
-            for o in range(first, min(first + FILTERS, len(gradient))):
-                row = gradient_rows[(o - first) * PIXELS : (o - first + 1) * PIXELS]
-                for i in range(rows):
-                    _copy(gradient[o, top + i, left : left + columns], row[i * tiling.pitch :])
-            w = weights[block, first : first + FILTERS].reshape(FILTERS * taps)
-            sum_products(values, tiling.offsets, gradient_rows, pixels, w)
-
-
-@njit(**REORDER)
-def sum_products(x, offsets, gradient, pixels, w):
-    """w[r, k] += Σₚ gradient[r, p]·x[p + offsets[k]] for four rows r of gradient and of w, all of them flat.
-
-    Four rows times three taps are twelve sums, each a vector register, added up in any order.
-    """
-    taps = np.uint64(offsets.size)
-    zero = w.dtype.type(0)
-    for k in range(U0, taps, U3):
-        q0, q1, q2 = offsets[k], offsets[k + U1], offsets[k + U2]
-        a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = zero
-        for p in range(U0, np.uint64(pixels + VECTOR - 1) & WHOLE_VECTORS):
-            x0, x1, x2 = x[q0 + p], x[q1 + p], x[q2 + p]
-            a, b, c, d = gradient[p], gradient[ROW + p], gradient[U2 * ROW + p], gradient[U3 * ROW + p]
-            a0, a1, a2 = a0 + a * x0, a1 + a * x1, a2 + a * x2
-            b0, b1, b2 = b0 + b * x0, b1 + b * x1, b2 + b * x2
-            c0, c1, c2 = c0 + c * x0, c1 + c * x1, c2 + c * x2
-            d0, d1, d2 = d0 + d * x0, d1 + d * x1, d2 + d * x2
-        _add_three(w, k, a0, a1, a2)
-        _add_three(w, taps + k, b0, b1, b2)
-        _add_three(w, U2 * taps + k, c0, c1, c2)
-        _add_three(w, U3 * taps + k, d0, d1, d2)
-
-
-@njit(**SERIAL)
-def _add_three(w, k, x0, x1, x2):
-    w[k] += x0
-    w[k + U1] += x1
-    w[k + U2] += x2
+        for n in range(images):
+            _gather(x[n], block, top, left, tiling, planes[n])
+        for group in range(weights.shape[1]):
+            gradient_rows[:, :, : pixels + WIDTH] = 0
+            for n in range(images):
+                for o in range(group * ROWS, min((group + 1) * ROWS, filters)):
+                    row = gradient_rows[n, o - group * ROWS]
+                    for i in range(rows):
+                        _copy(gradient[n, o, top + i, left : left + columns], row[i * tiling.pitch :])
+            for k in range(0, tiling.offsets.size, VECTORS):
+                add_dot_products(gradient_rows, planes, tiling.offsets, k, pixels, weights[block, group])

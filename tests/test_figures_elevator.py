@@ -16,7 +16,7 @@ from minidl.instruments.elevator import ride
 from minidl.instruments.style import LAYERS, to_svg
 from minidl.models import began, gan, lenet
 from minidl.tasks import data
-from tests.drawings import EveryFrame, texts
+from tests.drawings import EveryFrame
 
 
 def _rides():

@@ -268,8 +268,8 @@ LADDER = Ladder(
             name="numba direct",
             device="cpu",
             callable=conv2d_direct,
-            lesson="Copy nothing: a tap's pixels are the image, shifted. A tile of the result stays in registers "
-            "for all products, and the image in the nearest cache.",
+            lesson="Copy nothing: a tap's pixels are the image, shifted. A tile of the result stays in "
+            "registers for all products, and the image in the nearest cache.",
             bytes=_once,
             flops=_flops,
             pure_numba=True,

@@ -396,9 +396,6 @@ def _names(rungs):
 
 def _run_in_turns(runners, repeat, budget, bar):
     """Time every runner `repeat` times, round by round."""
-    # One large block given back: from now on the C library keeps such blocks instead of returning them to the
-    # system, so that all sides are timed in the same state.
-    np.ones(8_000_000, np.float32)
     for runner in runners:
         runner.warm_up()
         bar.update()

@@ -15,7 +15,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 VECTORS = 3  # side by side in a tile
 
@@ -37,15 +37,16 @@ def _registers():
 VECTOR, ROWS = _registers()
 
 
-def tile_width(dtype) -> int:
-    """Return the number of columns of a tile: those of three vectors."""
-    return VECTORS * VECTOR // np.dtype(dtype).itemsize
+@register_jitable
+def tile_width(itemsize):
+    """Return the number of columns of a tile of numbers of so many bytes: those of three vectors."""
+    return VECTORS * VECTOR // itemsize
 
 
 def aligned_empty(shape, dtype):
     """Return an array that begins at a multiple of 64 bytes, the length of a cache line.
 
-    A vector of 64 bytes that straddles two lines takes two accesses; without them a rung is a quarter faster.
+    A vector of 64 bytes that straddles two lines takes two accesses.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + 64, np.uint8)
@@ -65,39 +66,32 @@ def add_products(typing, a, b, offsets, c, add):
     b : array of one dimension
     offsets : array of shape (products,), an integer type
         All without gaps.
-    c : array of shape (ROWS, tile_width(dtype))
+    c : array of shape (ROWS, tile_width(itemsize))
         Its rows are without gaps, and lie anywhere.
     add : bool
     """
-    _check(
-        a, b, c, shapes={"a": (a, 2, "C"), "b": (b, 1, "C"), "offsets": (offsets, 1, "C"), "c": (c, 2, "AC")}
-    )
+    _check(a=(a, 2, "C"), b=(b, 1, "C"), offsets=(offsets, 1, "C"), c=(c, 2, "AC"))
 
     def generate(context, builder, signature, arguments):
-        a, b, offsets, c, add = _arrays(context, builder, signature, arguments)
+        a, b, offsets, c = _elements(context, builder, signature, arguments)
         vectors = _Vectors(context, builder, signature.args[0].dtype)
         tile = vectors.variables(ROWS, VECTORS)
-        row_bytes = cgutils.unpack_tuple(builder, c.strides)[0]
-        with builder.if_else(add) as (added, begun):
+        places = [[c(i, 0, ahead=j * vectors.lanes) for j in range(VECTORS)] for i in range(ROWS)]
+        with builder.if_else(arguments[4]) as (added, begun):
             with added:
-                for i in range(ROWS):
-                    for variable, place in zip(tile[i], vectors.row(c.data, row_bytes, i), strict=True):
-                        builder.store(vectors.load(place), variable)
+                for i, j in np.ndindex(ROWS, VECTORS):
+                    builder.store(vectors.load(places[i][j]), tile[i][j])
             with begun:
                 vectors.clear(tile)
-        products = cgutils.unpack_tuple(builder, offsets.shape)[0]
-        with cgutils.for_range(builder, products) as loop:
-            values = builder.gep(a.data, [builder.mul(loop.index, vectors.number(ROWS))])
-            offset = builder.load(builder.gep(offsets.data, [loop.index]))
-            row = builder.gep(b.data, [offset])
-            y = [vectors.load(vectors.at(row, j)) for j in range(VECTORS)]
+        with cgutils.for_range(builder, offsets.shape[0]) as loop:
+            begin = builder.load(offsets(loop.index))
+            y = [vectors.load(b(begin, ahead=j * vectors.lanes)) for j in range(VECTORS)]
             for i in range(ROWS):
-                x = vectors.spread(builder.load(builder.gep(values, [vectors.number(i)])))
+                x = vectors.spread(builder.load(a(loop.index, i)))
                 for j in range(VECTORS):
                     vectors.multiply_add(tile[i][j], x, y[j])
-        for i in range(ROWS):
-            for variable, place in zip(tile[i], vectors.row(c.data, row_bytes, i), strict=True):
-                vectors.store(builder.load(variable), place)
+        for i, j in np.ndindex(ROWS, VECTORS):
+            vectors.store(builder.load(tile[i][j]), places[i][j])
         return context.get_dummy_value()
 
     return types.void(a, b, offsets, c, add), generate
@@ -119,74 +113,67 @@ def add_dot_products(typing, a, b, offsets, first, columns, c):
     c : array of shape (ROWS, first + 3 or more)
         All arrays are without gaps.
     """
-    _check(
-        a, b, c, shapes={"a": (a, 3, "C"), "b": (b, 2, "C"), "offsets": (offsets, 1, "C"), "c": (c, 2, "C")}
-    )
+    _check(a=(a, 3, "C"), b=(b, 2, "C"), offsets=(offsets, 1, "C"), c=(c, 2, "C"))
 
     def generate(context, builder, signature, arguments):
-        a, b, offsets, first, columns, c = _arrays(context, builder, signature, arguments)
+        a, b, offsets, c = _elements(context, builder, signature, arguments)
+        first, columns = arguments[3:5]
         vectors = _Vectors(context, builder, signature.args[0].dtype)
         sums = vectors.variables(ROWS, VECTORS)
         vectors.clear(sums)
-        lanes = vectors.number(vectors.lanes)
-        images, _, width = cgutils.unpack_tuple(builder, a.shape)
-        values = cgutils.unpack_tuple(builder, b.shape)[1]
-        steps = builder.sdiv(builder.add(columns, vectors.number(vectors.lanes - 1)), lanes)
-        begins = [
-            builder.load(builder.gep(offsets.data, [builder.add(first, vectors.number(k))]))
-            for k in range(VECTORS)
-        ]
-        with cgutils.for_range(builder, images) as image:
-            rows = [
-                builder.gep(
-                    a.data,
-                    [
-                        builder.mul(
-                            width,
-                            builder.add(builder.mul(image.index, vectors.number(ROWS)), vectors.number(i)),
-                        )
-                    ],
-                )
-                for i in range(ROWS)
-            ]
-            plane = builder.gep(b.data, [builder.mul(image.index, values)])
-            shifted = [builder.gep(plane, [begin]) for begin in begins]
-            with cgutils.for_range(builder, steps) as step:
-                place = builder.mul(step.index, lanes)
-                y = [vectors.load(builder.gep(row, [place])) for row in shifted]
-                for i in range(ROWS):
-                    x = vectors.load(builder.gep(rows[i], [place]))
-                    for k in range(VECTORS):
-                        vectors.multiply_add(sums[i][k], x, y[k])
-        taps = cgutils.unpack_tuple(builder, c.shape)[1]
-        for i in range(ROWS):
-            for k in range(VECTORS):
-                index = builder.add(
-                    builder.mul(taps, vectors.number(i)), builder.add(first, vectors.number(k))
-                )
-                place = builder.gep(c.data, [index])
-                total = vectors.total(builder.load(sums[i][k]))
-                builder.store(builder.fadd(builder.load(place), total), place)
+        lanes = _number(vectors.lanes)
+        steps = builder.sdiv(builder.add(columns, _number(vectors.lanes - 1)), lanes)
+        begins = [builder.load(offsets(first, ahead=k)) for k in range(VECTORS)]
+        with cgutils.for_range(builder, a.shape[0]) as image, cgutils.for_range(builder, steps) as step:
+            place = builder.mul(step.index, lanes)
+            y = [vectors.load(b(image.index, builder.add(begin, place))) for begin in begins]
+            for i in range(ROWS):
+                x = vectors.load(a(image.index, i, place))
+                for k in range(VECTORS):
+                    vectors.multiply_add(sums[i][k], x, y[k])
+        for i, k in np.ndindex(ROWS, VECTORS):
+            place = c(i, first, ahead=k)
+            builder.store(builder.fadd(builder.load(place), vectors.total(builder.load(sums[i][k]))), place)
         return context.get_dummy_value()
 
     return types.void(a, b, offsets, first, columns, c), generate
 
 
-def _check(*floats, shapes):
-    for name, (array, ndim, layouts) in shapes.items():
+def _check(**arrays):
+    """Check arguments, each given as (type, dimensions, layouts); all but the offsets must have one dtype."""
+    for name, (array, ndim, layouts) in arrays.items():
         if not isinstance(array, types.Array) or array.ndim != ndim or array.layout not in layouts:
             gaps = " without gaps" if layouts == "C" else ""
             raise TypingError(f"{name} must be an array of {ndim} dimensions{gaps}, got {array}")
-    dtypes = [array.dtype for array in floats]
+    dtypes = [array.dtype for name, (array, *_) in arrays.items() if name != "offsets"]
     if len(set(dtypes)) > 1 or dtypes[0] not in (types.float32, types.float64):
         raise TypingError(f"a, b and c must have the same floating type, got {', '.join(map(str, dtypes))}")
 
 
-def _arrays(context, builder, signature, arguments):
-    """Give the arrays among the arguments as structures with data, shape and strides; others as they are."""
+def _number(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
+class _Elements:
+    """The places of an array's elements."""
+
+    def __init__(self, context, builder, kind, value):
+        self.context, self.builder, self.kind = context, builder, kind
+        self.array = context.make_array(kind)(context, builder, value)
+        self.shape = cgutils.unpack_tuple(builder, self.array.shape)
+
+    def __call__(self, *index, ahead=0):
+        """The place of one element, or of the one that lies so many numbers ahead of it."""
+        index = [_number(i) if isinstance(i, int) else i for i in index]
+        place = cgutils.get_item_pointer(self.context, self.builder, self.kind, self.array, index)
+        return self.builder.gep(place, [_number(ahead)])
+
+
+def _elements(context, builder, signature, arguments):
     return [
-        context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else value
+        _Elements(context, builder, kind, value)
         for kind, value in zip(signature.args, arguments, strict=True)
+        if isinstance(kind, types.Array)
     ]
 
 
@@ -200,9 +187,6 @@ class _Vectors:
         self.type = ir.VectorType(context.get_value_type(dtype), self.lanes)
         self.undefined = ir.Constant(self.type, ir.Undefined)
 
-    def number(self, value):
-        return ir.Constant(ir.IntType(64), value)
-
     def variables(self, rows, columns):
         """Variables on the stack at first, which the compiler turns into registers."""
         return [[cgutils.alloca_once(self.builder, self.type) for _ in range(columns)] for _ in range(rows)]
@@ -210,15 +194,6 @@ class _Vectors:
     def clear(self, variables):
         for variable in (variable for row in variables for variable in row):
             self.builder.store(ir.Constant(self.type, [0.0] * self.lanes), variable)
-
-    def at(self, pointer, vector):
-        """The place of a vector in a row of them."""
-        return self.builder.gep(pointer, [self.number(vector * self.lanes)])
-
-    def row(self, data, row_bytes, i):
-        """The places of the vectors in row i of a tile."""
-        start = cgutils.pointer_add(self.builder, data, self.builder.mul(row_bytes, self.number(i)))
-        return [self.at(start, j) for j in range(VECTORS)]
 
     def load(self, place):
         vector = self.builder.load(self.builder.bitcast(place, self.type.as_pointer()))

@@ -16,7 +16,7 @@ from minidl.kernels.registers import ROWS, tile_width
 
 CPU = [rung.name for rung in mm.LADDER.on("cpu")]
 FAST = [name for name in CPU if name != "python loops"]
-WIDTH = tile_width(np.float32)
+WIDTH = tile_width(4)
 
 
 def random(*shape, dtype=np.float32, seed=0):

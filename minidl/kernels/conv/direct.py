@@ -32,7 +32,6 @@ from minidl.kernels.conv.reference import (
 )
 from minidl.kernels.registers import (
     ROWS,
-    VECTOR,
     VECTORS,
     add_dot_products,
     add_products,
@@ -43,7 +42,7 @@ from minidl.kernels.registers import (
 PIXELS = 1024  # most outputs in a tile: a row of them for each of `ROWS` filters stays in the L1 cache
 WIDEST = 512  # most of them in one row
 BLOCK = 1 << 16  # values gathered at a time, unless one channel alone has more: they stay in the L2 cache
-WIDTH = tile_width(np.float32)  # most outputs that are computed at once
+WIDTH = tile_width(4)  # most outputs that are computed at once
 
 # ------------------------------------------------------------------------------------------- what one calls
 
@@ -242,7 +241,7 @@ def _one_tile(image, weights, bias, tiling, top, left, groups, values, sums, out
     rows = min(tiling.rows, out.shape[1] - top)
     columns = min(tiling.columns, out.shape[2] - left)
     pixels = (rows - 1) * tiling.pitch + columns
-    width = VECTORS * VECTOR // values.itemsize
+    width = tile_width(values.itemsize)
     for block in range(tiling.blocks):
         _gather(image, block, top, left, tiling, values)
         for group in range(groups[0], groups[1]):

@@ -27,7 +27,7 @@ def _packed(a, b, c):
     (m, k), n, threads = a.shape, b.shape[1], get_num_threads()
     blocks = threads * -(-m // (HEIGHT * threads))  # the same number for each thread, all equally high
     height = -(-m // (blocks * ROWS)) * ROWS
-    width = tile_width(c.dtype)
+    width = tile_width(c.itemsize)
     columns = max(1, SLAB // (k * width * c.itemsize)) * width
     a_panels = aligned_empty((threads, height // ROWS, min(DEPTH, k), ROWS), c.dtype)
     b_panels = aligned_empty((-(-min(columns, n) // width), k, width), c.dtype)

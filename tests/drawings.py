@@ -13,18 +13,23 @@ def texts(figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
-def every(frames) -> list:
-    """Return every frame of `{name: [figure, …]}`, or every figure of `{name: figure}`, as a parameter."""
-    lists = {name: made if isinstance(made, list) else [made] for name, made in frames.items()}
-    return [
-        pytest.param(frame, id=f"{name}-{i}" if len(made) > 1 else name)
-        for name, made in lists.items()
-        for i, frame in enumerate(made)
-    ]
+class Figures:
+    """Base of a test class: what holds for every drawing of its `drawings`, {name: figure or [figure, …]}."""
 
+    drawings: dict
 
-class EveryFrame:
-    """Base of a test class that is given every `figure`."""
+    def pytest_generate_tests(self, metafunc):
+        lists = {name: made if isinstance(made, list) else [made] for name, made in self.drawings.items()}
+        if "figure" in metafunc.fixturenames:
+            figures = [
+                pytest.param(figure, id=f"{name}-{i}" if len(made) > 1 else name)
+                for name, made in lists.items()
+                for i, figure in enumerate(made)
+            ]
+            metafunc.parametrize("figure", figures)
+        if "frames" in metafunc.fixturenames:
+            widgets = {name: made for name, made in lists.items() if len(made) > 1}
+            metafunc.parametrize("frames", widgets.values(), ids=widgets)
 
     def test_says_in_words_what_it_shows(self, figure):
         assert len(figure.get_label()) > 20 and not re.search(r"\bnan\b", figure.get_label())
@@ -40,8 +45,8 @@ class EveryFrame:
         assert not re.search(r"#[0-9a-f]{6}\b", outside, re.I)
 
 
-class EveryWidget:
-    """Base of a test class that is given the `frames` of every widget."""
+class Widgets(Figures):
+    """Base of a test class: what also holds for lists of figures, which are the frames of one widget."""
 
     def test_frames_have_one_size(self, frames):
         assert len({tuple(figure.get_size_inches()) for figure in frames}) == 1

@@ -6,7 +6,7 @@ import pytest
 from figures import fitted, gantt, many_devices, ranks, ring, staleness
 from minidl.graph import distributed, scaling
 from minidl.graph.distributed import shares
-from tests.drawings import EveryFrame, EveryWidget, every
+from tests.drawings import Widgets
 
 RECORD = ranks.record_of_all()
 ROWS = RECORD["all-reduce"]
@@ -30,14 +30,8 @@ SINGLE = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES | SINGLE))
-class TestEveryFrame(EveryFrame):
-    pass
-
-
-@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
-class TestEveryWidget(EveryWidget):
-    pass
+class TestDrawings(Widgets):
+    drawings = FRAMES | SINGLE
 
 
 class TestRing:

@@ -16,7 +16,7 @@ from minidl.instruments.elevator import ride
 from minidl.instruments.style import LAYERS, to_svg
 from minidl.models import began, gan, lenet
 from minidl.tasks import data
-from tests.drawings import EveryFrame
+from tests.drawings import Figures
 
 
 def _rides():
@@ -43,16 +43,13 @@ def read(page):
 
 RIDES = _rides()
 EXAMPLE = elevator.example(bandwidth=1e10)
-FRAMES = [
-    pytest.param(elevator.draw(r, floor), id=f"{name}-{floor}")
-    for name, r in RIDES.items()
-    for floor in LAYERS
-]
-FRAMES += [pytest.param(way_up.draw(r.up()), id=f"{name}-up") for name, r in RIDES.items() if len(r.op.row)]
+FRAMES = {f"{name}-{floor}": elevator.draw(r, floor) for name, r in RIDES.items() for floor in LAYERS}
+FRAMES |= {f"{name}-up": way_up.draw(r.up()) for name, r in RIDES.items() if len(r.op.row)}
 
 
-@pytest.mark.parametrize("figure", FRAMES)
-class TestEveryFrame(EveryFrame):
+class TestDrawings(Figures):
+    drawings = FRAMES
+
     def test_nothing_is_written_outside_the_sheet(self, figure):
         figure.canvas.draw()
         width, height = figure.bbox.width, figure.bbox.height

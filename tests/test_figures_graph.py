@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from figures import cuts, downpour, passes, pipeline, two_layers, two_ways
 from minidl.graph.gains import Gain
 from minidl.instruments.style import to_svg
-from tests.drawings import EveryFrame, every
+from tests.drawings import Figures
 
 SIZES = [100, 256, 512, 784]
 
@@ -27,9 +27,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES))
-class TestEveryFrame(EveryFrame):
-    pass
+class TestDrawings(Figures):
+    drawings = FRAMES
 
 
 @pytest.mark.parametrize("name", FRAMES)

@@ -15,7 +15,7 @@ from figures import (
     staircase,
     training_bills,
 )
-from tests.drawings import EveryFrame, EveryWidget, every
+from tests.drawings import Widgets
 
 TASKS = (1, 4, 8, 16, 28, 32, 48, 64, 128, 256)
 MACHINES = {"slow": (1e11, 5e10), "H100": (67e12, 3.35e12)}
@@ -34,14 +34,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES))
-class TestEveryFrame(EveryFrame):
-    pass
-
-
-@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
-class TestEveryWidget(EveryWidget):
-    pass
+class TestDrawings(Widgets):
+    drawings = FRAMES
 
 
 class TestFewAndMany:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from figures import eight_bits, tiles, tree_sum
-from tests.drawings import EveryFrame, EveryWidget, every
+from tests.drawings import Widgets
 
 VALUES = [-0.82, -0.35, -0.06, 0.0, 0.11, 0.42, 0.77, 1.31]
 
@@ -18,14 +18,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES))
-class TestEveryFrame(EveryFrame):
-    pass
-
-
-@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
-class TestEveryWidget(EveryWidget):
-    pass
+class TestDrawings(Widgets):
+    drawings = FRAMES
 
 
 @pytest.mark.parametrize(("side", "ratio"), [(1, "0.5"), (2, "1"), (4, "2"), (8, "4")])

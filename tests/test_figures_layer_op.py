@@ -23,7 +23,7 @@ from figures import (
 )
 from minidl.instruments.drawing import bracketed, canvas, matrix, number, shades
 from minidl.instruments.style import PALETTE, to_svg
-from tests.drawings import EveryFrame, EveryWidget, every, texts
+from tests.drawings import Widgets, texts
 
 IMAGE = [[0.4, 0.9, 0.1], [0.7, 0.2, 0.6], [0.8, 0.3, 0.5]]
 WEIGHTS, BIAS = [[1, -2], [0.5, 1.5], [-1, 0.5]], [0.1, -0.2]
@@ -50,14 +50,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES))
-class TestEveryFrame(EveryFrame):
-    pass
-
-
-@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
-class TestEveryWidget(EveryWidget):
-    pass
+class TestDrawings(Widgets):
+    drawings = FRAMES
 
 
 class TestDrawing:

@@ -17,7 +17,7 @@ from figures import (
     walk,
 )
 from minidl.models.zoo import ARCHITECTURES
-from tests.drawings import EveryFrame, EveryWidget, every, texts
+from tests.drawings import Widgets, texts
 
 DIGITS = load_digits().images / 16
 COMPARED = [a for a in ARCHITECTURES.values() if a.top1 and a.key not in ("alexnet_two_towers", "vgg_a_lrn")]
@@ -46,14 +46,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES))
-class TestEveryFrame(EveryFrame):
-    pass
-
-
-@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
-class TestEveryWidget(EveryWidget):
-    pass
+class TestDrawings(Widgets):
+    drawings = FRAMES
 
 
 def test_shares_add_up_and_are_those_of_the_zoo():

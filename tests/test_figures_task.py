@@ -12,7 +12,7 @@ from figures import (
     surprise,
     training_run,
 )
-from tests.drawings import EveryFrame, EveryWidget, every
+from tests.drawings import Widgets
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
 COUNTS, TAUGHT, FRESH = (20, 200, 1347), (1, 1, 0.99), (0.4, 0.8, 0.95)
@@ -37,14 +37,8 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FRAMES))
-class TestEveryFrame(EveryFrame):
-    pass
-
-
-@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
-class TestEveryWidget(EveryWidget):
-    pass
+class TestDrawings(Widgets):
+    drawings = FRAMES
 
 
 @pytest.mark.parametrize(("share", "loss"), [(0.5, "0.69"), (0.01, "4.61"), (1.0, "0.00")])

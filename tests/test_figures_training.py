@@ -13,7 +13,7 @@ from minidl.tasks import fit
 from minidl.tasks.data import Dataset, Examples
 from minidl.tasks.metrics import confusion_matrix
 from minidl.tasks.train import History
-from tests.drawings import EveryFrame, every, texts
+from tests.drawings import Figures, texts
 
 random = np.random.default_rng(0)
 
@@ -55,9 +55,8 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("figure", every(FIGURES))
-class TestEveryFrame(EveryFrame):
-    pass
+class TestDrawings(Figures):
+    drawings = FIGURES
 
 
 def test_curves_are_the_history():

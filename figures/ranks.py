@@ -165,11 +165,7 @@ def _known(name):
 
 
 def record_of_all():
-    """Return the whole record: "about", "runs", "late", "all-reduce" (`scaling.measure`), "throughput".
-
-    "passes" says of each pass how quick two ranks were and how far off the model was, "other passes" the same
-    of another run of it all.
-    """
+    """Return the whole record: "about", "runs", "late", "all-reduce" (`joined`), "throughput"."""
     text = resources.files("figures").joinpath("records", RECORD).read_text("utf-8")
     return json.loads(text)
 
@@ -268,25 +264,31 @@ class dense_gan:
         )
 
 
-def _seconds_of_two(rows):
-    """Return how long two ranks took, the geometric mean over all sizes and algorithms."""
-    return float(np.exp(np.mean([np.log(row["seconds"]) for row in rows if row["ranks"] == 2])))
+def joined(passes):
+    """Return the rows of several calls of `scaling.measure` as one: medians over them, and "passes", each."""
+    found = []
+    for rows in zip(*passes, strict=True):
+        seconds = [row["seconds"] for row in rows]
+        quartiles = np.median([row["quartiles"] for row in rows], axis=0).tolist()
+        found.append(
+            {**rows[0], "seconds": float(np.median(seconds)), "quartiles": quartiles, "passes": seconds}
+        )
+    return found
 
 
-def largest_error(rows, algorithm, cores=2):
-    """Return by what share a model of fewer ranks is off at most for the most of them."""
+def largest_errors(rows, algorithm, cores=2):
+    """Return by what share a model of fewer ranks is off at most for the most: over all passes, in each."""
     own = [row for row in rows if row["algorithm"] == algorithm]
     most = max(row["ranks"] for row in own)
-    link = scaling.fit([row for row in own if row["ranks"] < most], lanes=cores)
-    return max(abs(row["error"]) for row in scaling.compare(link, own) if row["ranks"] == most)
 
+    def largest(rows):
+        link = scaling.fit([row for row in rows if row["ranks"] < most], lanes=cores)
+        return max(abs(row["error"]) for row in scaling.compare(link, rows) if row["ranks"] == most)
 
-def _summary(rows):
-    """Return what is kept of a pass: how quick two ranks were, and how well they and three predict four."""
-    return {
-        "two ranks": _seconds_of_two(rows),
-        **{name: largest_error(rows, name) for name in ("ring", "tree", "server")},
-    }
+    each = zip(*(row["passes"] for row in own), strict=True)
+    return largest(own), [
+        largest([{**row, "seconds": took} for row, took in zip(own, one, strict=True)]) for one in each
+    ]
 
 
 def make():
@@ -294,9 +296,8 @@ def make():
     about = provenance()
     about["method"] = (
         "ranks of MPICH on one machine, one thread each; times from time.perf_counter; all in one go, with "
-        "nothing else running. All-reduces: every rank bound to a core, four passes minutes apart, of which "
-        "the one counts in which two ranks were quickest; medians over the quicker half of 8 visits. "
-        "Throughput: medians of 9 rounds"
+        "nothing else running. All-reduces: every rank bound to a core, medians over 8 visits, then over "
+        "four passes, minutes apart. Throughput: medians of 9 rounds"
     )
     for package in ("mpi4py", "mpich"):
         about["versions"][package] = metadata.version(package)
@@ -310,14 +311,11 @@ def make():
     for batch in (64, 128, 256, 512):  # the all-reduces in between, so that they are minutes apart
         passes.append(run(scaling.measure, 4, sizes, ranks=(2, 3, 4), timeout=120, **often)[0])
         rates.append(run(throughput, 2, way, batch, timeout=120)[0])
-    rows = min(passes, key=_seconds_of_two)
-    kept = [_summary(one) for one in sorted(passes, key=_seconds_of_two)]
     return {
         "about": about,
         "runs": runs,
         "late": late,
-        "all-reduce": rows,
-        "passes": kept,
+        "all-reduce": joined(passes),
         "throughput": rates,
     }
 
@@ -325,8 +323,5 @@ def make():
 if __name__ == "__main__":
     file = Path(__file__).parent / "records" / RECORD
     file.parent.mkdir(exist_ok=True)
-    record = make() | {
-        "other passes": record_of_all()["passes"]
-    }  # those of the record that this one replaces
-    file.write_text(json.dumps(record, separators=(",", ":"), ensure_ascii=False) + "\n", "utf-8")
+    file.write_text(json.dumps(make(), separators=(",", ":"), ensure_ascii=False) + "\n", "utf-8")
     print(file)

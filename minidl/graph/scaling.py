@@ -9,10 +9,11 @@ its bytes over the bandwidth. An all-reduce is a list of rounds, each some messa
 
 (R. Thakur et al., Int. J. High Performance Computing Applications 19, 2005). One line is not enough for a
 real machine: libraries send short messages in another way than long ones, and arrays that leave the caches
-are slower. So a `Link` may have several lines. And processes that share a machine share its cores, in two
-ways. Of k messages at once only as many proceed as there are cores, so that three of them take as long on two
-cores as four. And who waits looks again and again whether something has come, in turns with the others on
-its core: each of them makes every message dearer (`Link.crowd`).
+are slower. So a `Link` may have several lines. And processes that share a machine share its cores, in three
+ways. Latency is work for the processes at both ends, and those on one core do it in turns. Of k messages at
+once the bytes of only as many proceed as there are cores. And who waits looks again and again whether
+something has come, in turns with the others on its core: each of them makes every message dearer
+(`Link.crowd`).
 
 Then there is a limit that no network lifts. More devices at the same share each make a larger batch, and
 beyond some size a larger batch is hardly better than a smaller one (`steps_needed`).
@@ -23,8 +24,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import mmap
 import os
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +57,9 @@ class Link:
     crowd : tuple of (float, float)
         What every further process on a core adds to α and β of each line; none if empty.
     cache : float
-        How many bytes all arrays together may have until the last line holds, whatever the message; the
-        lines before it are for smaller ones. If infinite, lines are chosen by the message alone.
+        How many bytes of all arrays together the caches hold. Of larger arrays the rest costs what the last
+        line says, whatever the message, and the lines before it are for what is in the caches. If infinite,
+        all is, and all lines are chosen by the message.
     """
 
     name: str
@@ -84,17 +88,25 @@ class Link:
         whole : float
             Bytes of the arrays of all of them together.
         """
+        latency, per_byte = self.line(size, devices, whole)
+        return latency + per_byte * size
+
+    def line(self, size, devices=1, whole=0.0):
+        """Return α and β of such a message; the arguments are those of `seconds`."""
         if not size >= 0:
             raise ValueError(f"size must be a number of bytes, got {size!r}")
-        number = len(self.lines) - 1
-        if not whole > self.cache:
-            number = next(i for i, (end, _, _) in enumerate(self.lines) if size <= end)
-        _, latency, per_byte = self.lines[number]
         others = per_lane(devices, self.lanes) - 1
-        if self.crowd and others:
-            more_latency, more_per_byte = self.crowd[number]
-            latency, per_byte = latency + others * more_latency, per_byte + others * more_per_byte
-        return latency + per_byte * size
+        inside = self.lines[:-1] if math.isfinite(self.cache) else self.lines
+        near = self._line(next(i for i, (end, _, _) in enumerate(inside) if size <= end), others)
+        if not whole > self.cache:
+            return near
+        kept, far = self.cache / whole, self._line(-1, others)
+        return tuple(kept * one + (1 - kept) * other for one, other in zip(near, far, strict=True))
+
+    def _line(self, number, others):
+        _, latency, per_byte = self.lines[number]
+        more_latency, more_per_byte = self.crowd[number] if self.crowd else (0.0, 0.0)
+        return latency + others * more_latency, per_byte + others * more_per_byte
 
 
 def per_lane(count, lanes):
@@ -103,7 +115,10 @@ def per_lane(count, lanes):
 
 
 def rounds(algorithm, devices, size):
-    """Return [(how often, messages at once, bytes of each)] of an all-reduce of `size` bytes.
+    """Return [(how often, senders, receivers, bytes of each message)] of an all-reduce of `size` bytes.
+
+    The first sender sends to the first receiver, at the same time the second to the second, and so on; in
+    the second half of a tree or a server's rounds the other way.
 
     Parameters
     ----------
@@ -115,24 +130,34 @@ def rounds(algorithm, devices, size):
     if not size >= 0:
         raise ValueError(f"size must be at least 0 bytes, got {size!r}")
     if algorithm == "ring":
-        return [(2 * (p - 1), p, size / p)]
+        return [(2 * (p - 1), range(p), (*range(1, p), 0), size / p)]
     if algorithm == "server":
-        return [(2 * (p - 1), 1, size)]
+        return [(2, (other,), (0,), size) for other in range(1, p)]
     if algorithm == "tree":
         found, far = [], 1
         while far < p:  # pairs at this distance, as `distributed.allreduce.tree` has them
-            found.append((2, len(range(far, p, 2 * far)), size))
+            found.append((2, range(far, p, 2 * far), range(0, p - far, 2 * far), size))
             far *= 2
         return found
     raise ValueError(f"algorithm must be one of ring, tree, server, got {algorithm!r}")
 
 
+def _turns(algorithm, devices, size, lanes):
+    """Return how many latencies and how many messages come one after the other, and the bytes of each."""
+    latencies, messages = 0, 0
+    shape = rounds(algorithm, devices, size)
+    for count, senders, receivers, _ in shape:
+        messages += count * per_lane(len(senders), lanes)
+        at_work = Counter(rank % lanes for rank in {*senders, *receivers}) if lanes < math.inf else {0: 1}
+        latencies += count * max(at_work.values())
+    return latencies, messages, shape[0][-1] if shape else size
+
+
 def all_reduce_seconds(link, algorithm, devices, size):
     """Return how long an all-reduce of `size` bytes takes over links of one kind."""
-    return sum(
-        count * link.seconds(each, devices, devices * size) * per_lane(at_once, link.lanes)
-        for count, at_once, each in rounds(algorithm, devices, size)
-    )
+    latencies, messages, each = _turns(algorithm, devices, size, link.lanes)
+    latency, per_byte = link.line(each, devices, devices * size)
+    return latencies * latency + messages * per_byte * each
 
 
 def hierarchical_seconds(inside, outside, devices, size, node=8):
@@ -153,10 +178,9 @@ def hierarchical_seconds(inside, outside, devices, size, node=8):
 def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None, seconds=0.5, visits=3):
     """Time all-reduces of this job's ranks, with nothing to compute between them. Called on every rank.
 
-    Each rank stays on one core meanwhile (`bound`), and the whole list is gone through several times, so that
-    whatever disturbs the machine for a while falls on all sizes and numbers of ranks alike. On hardware that
-    is rented it may be somebody else's work. So only the quicker half of the visits counts; which these are
-    is decided by the smallest number of ranks alone.
+    Each rank stays on one core meanwhile (`bound`), all arrays lie in pages of one kind (`small_pages`), and
+    the whole list is gone through several times, so that whatever disturbs the machine for a while falls on
+    all sizes and numbers of ranks alike.
 
     Parameters
     ----------
@@ -185,17 +209,17 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
         part = everyone.comm.Split(int(everyone.rank < count), everyone.rank)
         worlds[count] = World(part) if everyone.rank < count else None
     most = max(check_integer("sizes", size, 4) for size in sizes)
-    whole = np.ones(most // 4, np.float32)  # all arrays lie here, in pages of one kind
+    whole, came = small_pages(most), small_pages(most)
     for _, (count, world) in itertools.product(range(visits), worlds.items()):
         if world:
-            world.scratch(whole.size, whole.dtype)
+            world.scratch(came.size, came.dtype, memory=came)
             time.sleep(0.1)  # until those that rest look seldom
             with bound(world.rank):
                 for algorithm, size in itertools.product(algorithms, sizes):
                     took = _slowest(world, whole[: size // 4], algorithm, each, seconds / visits)
                     times.setdefault((count, algorithm, size), []).append(took)
         everyone.barrier()
-    times = {key: np.concatenate([took[i] for i in _quicker_half(times)]) for key, took in times.items()}
+    times = {key: np.concatenate(took) for key, took in times.items()}
     found = [
         {
             "ranks": count,
@@ -209,14 +233,19 @@ def measure(sizes, algorithms=("ring", "tree", "server"), repeat=30, ranks=None,
     return everyone.from_first(sorted(found, key=lambda row: row["ranks"]))
 
 
-def _quicker_half(times):
-    """Return the numbers of the visits in which the fewest ranks were quickest, over all sizes."""
-    if not times:
-        return []
-    fewest = min(count for count, _, _ in times)
-    logs = [[np.log(np.median(one)) for one in took] for key, took in times.items() if key[0] == fewest]
-    order = np.argsort(np.mean(logs, axis=0))
-    return order[: -(-len(order) // 2)].tolist()
+def small_pages(size):
+    """Return float32 ones of `size` bytes, in pages of the usual size.
+
+    Linux gives an array of 4 MiB or more, for which NumPy asks it to, huge pages if it has some to spare just
+    then. With them a sum can be half as fast again: which rank gets some would decide what is measured.
+    """
+    memory = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel that knows no huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    array = np.frombuffer(memory, np.float32)
+    array[...] = 1
+    return array
 
 
 @contextlib.contextmanager
@@ -281,60 +310,50 @@ def fit(measured, lanes, pieces=2, name="measured here"):
         raise ValueError("measured must have rows of ring, tree or server, got none")
     parts = []
     for row in rows:
-        shape = rounds(row["algorithm"], row["ranks"], row["bytes"])
-        messages = sum(count * per_lane(at_once, lanes) for count, at_once, _ in shape)
+        latencies, messages, each = _turns(row["algorithm"], row["ranks"], row["bytes"], lanes)
         others = per_lane(row["ranks"], lanes) - 1
-        parts.append((shape[0][2], row["ranks"] * row["bytes"], others, row["seconds"] / messages))
-    parts = np.array(parts)  # the size of a message, of all arrays, others on its core, what it has cost
+        parts.append((each, row["ranks"] * row["bytes"], others, latencies, messages, row["seconds"]))
+    parts = np.array(parts)  # bytes of a message, of all arrays; others on its core; turns; what it all took
     sizes, wholes = np.unique(parts[:, 0]), np.unique(parts[:, 1])
     caches = [math.inf, *wholes[4:-2]] if math.isfinite(lanes) else [math.inf]
     best = None
     for count in range(min(check_integer("pieces", pieces, 1), max(1, len(sizes) // 3)), 0, -1):
         for chosen in itertools.combinations(sizes[2:-2], count - 1):
             for cache in caches:
-                lines, crowd, error = _lines(parts, [*chosen, math.inf], cache)
-                if lines and (best is None or error < best[0]):
-                    best = error, lines, crowd, cache
+                found = _lines(parts, [*chosen, math.inf], cache)
+                if found and (best is None or found[-1] < best[0][-1]):
+                    best = found, cache
     if best is None:
         raise ValueError("measured must have at least two sizes, got one")
-    _, lines, crowd, cache = best
-    return Link(name, lines, float(lanes), "fitted to all-reduces of this machine's processes", crowd, cache)
+    (lines, crowd, _), cache = best
+    source = "fitted to all-reduces of this machine's processes"
+    return Link(name, lines, float(lanes), source, crowd, float(cache))
 
 
 def _lines(parts, ends, cache):
-    """Fit a line to each range; return (lines, crowd, sum of squares of relative errors), if it can."""
-    size, whole = parts[:, 0], parts[:, 1]
-    inside = whole <= cache
-    ranges = [(e, inside & (size > s) & (size <= e)) for s, e in itertools.pairwise([-1.0, *ends])]
-    if math.isfinite(cache):
-        ranges.append((math.inf, ~inside))
-    lines, crowd, error = [], [], 0.0
-    for end, chosen in ranges:
-        found = _line(parts[chosen])
-        if found is None:
-            return None, None, math.inf
-        (latency, per_byte, *more), squares = found
-        lines.append((float(end), latency, per_byte))
-        crowd.append(tuple(more))
-        error += squares
-    return tuple(lines), tuple(crowd) if all(crowd) else (), error
-
-
-def _line(parts):
-    """Return ([α, β, and what another process on the core adds to them], sum of squares), or None."""
+    """Fit a line to each range; return (lines, crowd, sum of squares of relative errors), or None."""
     from scipy.optimize import nnls
 
-    size, _, others, seconds = parts.T
+    size, whole, others, latencies, messages, seconds = parts.T
+    kept = np.minimum(1, cache / whole)
+    shares = [((size > start) & (size <= end)) * kept for start, end in itertools.pairwise([-1.0, *ends])]
+    if math.isfinite(cache):
+        ends, shares = [*ends, math.inf], [*shares, 1 - kept]
     crowds = np.unique(others)
-    if not len(crowds) or any(len(np.unique(size[others == crowd])) < 2 for crowd in crowds):
-        return None
-    columns = [np.ones_like(size), size]
-    if len(crowds) > 1:
-        columns += [others, others * size]
+    for share, crowd in itertools.product(shares, crowds):
+        if len(np.unique(size[(share > 0) & (others == crowd)])) < 2:
+            return None
+    columns = []
+    for share in shares:
+        columns += [share * latencies, share * messages * size]
+        if len(crowds) > 1:
+            columns += [share * others * latencies, share * others * messages * size]
     scale = np.array([np.abs(column).max() for column in columns])  # bytes beside ones
     system = np.stack(columns, axis=1) / scale / seconds[:, None]
     found, norm = nnls(system, np.ones_like(seconds))
-    return (found / scale).tolist(), float(norm) ** 2
+    numbers = (found / scale).reshape(len(shares), -1).tolist()
+    lines = tuple((float(end), *one[:2]) for end, one in zip(ends, numbers, strict=True))
+    return lines, tuple(tuple(one[2:]) for one in numbers) if len(crowds) > 1 else (), float(norm) ** 2
 
 
 def compare(link, measured):

@@ -177,6 +177,10 @@ def with_ranks(count, world, found):
 def with_two(world, found):
     data, downpour, pipe = (partial(way, world=world) for way in (DataParallel, Downpour, Pipeline))
     found["gan"] = gan(partial(data, "ring"))
+    lent = np.zeros(8, np.float32)
+    came = [world.scratch(8, np.float32, "lent", lent)]
+    came += [world.scratch(count, np.float32, "lent") for count in (5, 9)]
+    found["lent"] = [np.shares_memory(lent, array) for array in came]
     for name in ("model", "examples", "batch", "rate"):
         found["mismatch", name] = different(name, world.rank, data)
     found["two networks"] = said(gan, partial(downpour, 0))

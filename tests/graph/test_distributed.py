@@ -62,6 +62,9 @@ class TestAllReduce:
                 )
                 np.testing.assert_array_equal(got, four[0]["sums", count, how][i])
 
+    def test_what_comes_in_lies_in_memory_that_was_lent(self, four):
+        assert four[0]["lent"] == [True, True, False]  # the last one is larger
+
     def test_bad_arrays_are_refused(self, four):
         assert four[0]["refused"] == {
             "list": "TypeError: array must be a NumPy array, got list",

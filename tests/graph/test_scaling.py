@@ -1,6 +1,9 @@
 """The cost model: rounds as the algorithms make them, the textbook's formulas, fits that find the truth."""
 
 import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from figures import ranks as runs
 from minidl.graph import scaling
 from minidl.graph.distributed import ring_steps
+from minidl.graph.distributed.allreduce import ALGORITHMS
 from minidl.graph.links import LINKS, PUBLISHED, RESNET50
 from minidl.graph.scaling import Link
 
@@ -33,8 +37,33 @@ class TestFormulas:
 class TestModel:
     @pytest.mark.parametrize("p", [2, 3, 7])
     def test_the_rounds_are_the_ring_s(self, p):
-        ((count, at_once, each),) = scaling.rounds("ring", p, 700.0)
-        assert count == len(list(ring_steps(0, p))) and at_once == p and each == 700 / p
+        ((count, senders, receivers, each),) = scaling.rounds("ring", p, 700.0)
+        assert count == len(list(ring_steps(0, p))) and each == 700 / p
+        assert [(rank + 1) % p for rank in senders] == list(receivers)
+
+    @pytest.mark.parametrize("p", [1, 2, 3, 4, 6, 9])
+    @pytest.mark.parametrize("algorithm", ["ring", "tree", "server"])
+    def test_the_messages_are_those_that_are_sent(self, algorithm, p):
+        """Of every rank's program, run without any other, what it sends is written down."""
+        sent = []
+        for rank in range(p):
+            comm = SimpleNamespace(rank=rank, size=p, Irecv=lambda *_: None)
+            comm.Isend = lambda array, to, tag, rank=rank: sent.append((rank, to))
+            world = SimpleNamespace(comm=comm, rank=rank, size=p, scratch=lambda size, *_: np.zeros(size))
+            list(ALGORITHMS[algorithm](world, np.zeros(64)))
+        expected = []
+        for count, senders, receivers, _ in scaling.rounds(algorithm, p, 1.0):
+            there = list(zip(senders, receivers, strict=True))
+            back = there if algorithm == "ring" else [(b, a) for a, b in there]
+            expected += count // 2 * (there + back)
+        assert sorted(sent) == sorted(expected)
+
+    def test_those_at_both_ends_of_a_message_take_turns_on_their_core(self):
+        """Of four ranks on two cores 1 and 3 send at once, and share one; then 2 sends to 0, on the other."""
+        link = Link("shared", ((math.inf, 1e-6, 0.0),), lanes=2)
+        expected = {("tree", 2): 2, ("tree", 3): 2 + 4, ("tree", 4): 4 + 4, ("server", 4): 2 + 4 + 2}
+        for (algorithm, p), turns in expected.items():
+            assert scaling.all_reduce_seconds(link, algorithm, p, 100) == pytest.approx(turns * 1e-6)
 
     def test_the_best_depends_on_the_size(self):
         """Few bytes: fewest rounds. Many: least traffic."""
@@ -64,7 +93,10 @@ class TestModel:
         assert link.seconds(1000, devices=2) == pytest.approx(2e-6)
         assert link.seconds(1000, devices=3) == link.seconds(1000, devices=4) == pytest.approx(7e-6)
         assert link.seconds(2000, devices=5) == pytest.approx(2e-6 + 2000 * 3e-9)
-        assert link.seconds(500, devices=4, whole=2e6) == pytest.approx(500 * 4e-9)
+        near, far = 6e-6 + 500e-9, 500 * 4e-9
+        assert link.seconds(500, devices=4, whole=1e6) == pytest.approx(near)
+        assert link.seconds(500, devices=4, whole=2e6) == pytest.approx(near / 2 + far / 2)
+        assert link.seconds(500, devices=4, whole=1e12) == pytest.approx(far, rel=1e-4)
         with pytest.raises(ValueError, match="size must be a number of bytes, got nan"):
             link.seconds(math.nan)
 
@@ -95,10 +127,12 @@ class TestFit:
 
     def test_finds_what_sharing_a_core_and_leaving_the_caches_cost(self):
         lines = ((6000, 3e-6, 0.0), (math.inf, 6e-6, 1e-10), (math.inf, 0.0, 4e-10))
-        truth = Link("truth", lines, 2, crowd=((2e-6, 0.0), (4e-6, 3e-11), (0.0, 1e-10)), cache=2e7)
+        sizes = np.geomspace(1e3, 1.6e7, 29)
+        crowd = ((2e-6, 0.0), (4e-6, 3e-11), (0.0, 1e-10))
+        truth = Link("truth", lines, 2, crowd=crowd, cache=3 * sizes[25])
         rows = [
             {"ranks": p, "algorithm": a, "bytes": n, "seconds": scaling.all_reduce_seconds(truth, a, p, n)}
-            for p in (2, 3, 4) for a in ("ring", "tree") for n in np.geomspace(1e3, 1.6e7, 29)
+            for p in (2, 3, 4) for a in ("ring", "tree") for n in sizes
         ]  # fmt: skip
         link = scaling.fit([row for row in rows if row["ranks"] < 4], lanes=2)
         assert max(abs(row["error"]) for row in scaling.compare(link, rows)) < 1e-3
@@ -108,7 +142,7 @@ class TestFit:
         with pytest.raises(ValueError, match="at least two sizes"):
             scaling.fit([row], lanes=2)
 
-    @pytest.mark.parametrize("algorithm", ["ring", "tree"])
+    @pytest.mark.parametrize("algorithm", ["ring", "tree", "server"])
     def test_recorded_ranks_two_and_three_predict_four(self, algorithm):
         """The record is of one run on one machine; the model has not seen its four ranks."""
         rows = [row for row in runs.record_of_all()["all-reduce"] if row["algorithm"] == algorithm]
@@ -118,13 +152,14 @@ class TestFit:
 
 
 class TestMeasure:
-    def test_the_quicker_visits_are_those_of_the_fewest_ranks(self):
-        slow, quick = np.array([2.0, 2.0]), np.array([1.0, 1.0])
-        times = {(2, "ring", 8): [slow, quick, slow], (4, "ring", 8): [quick, slow, quick]}
-        assert sorted(scaling._quicker_half(times)) in ([0, 1], [1, 2])
-
-    def test_nobody_measured(self):
-        assert scaling._quicker_half({}) == []
+    def test_all_arrays_lie_in_pages_of_the_usual_size(self):
+        array = scaling.small_pages(1 << 24)
+        assert array.dtype == np.float32 and array.shape == (1 << 22,) and (array == 1).all()
+        if Path("/sys/kernel/mm/transparent_hugepage").exists():
+            address = array.__array_interface__["data"][0]
+            maps = Path("/proc/self/smaps").read_text()
+            flags = re.search(rf"^{address:08x}-.*?^VmFlags: (.*?)$", maps, re.M | re.S)[1]
+            assert "nh" in flags.split()  # no huge pages, whatever the system's habit
 
 
 class TestLimits:

@@ -157,8 +157,13 @@ class World:
 
     # ------------------------------------------------------------------------------------------------ memory
 
-    def scratch(self, size, dtype, key=0):
-        """Return an array for what comes in, the same one at the next call: fresh memory is slow at first."""
+    def scratch(self, size, dtype, key=0, memory=None):
+        """Return an array for what comes in, the same one at the next call: fresh memory is slow at first.
+
+        It lies in `memory`, a flat array, from the call that gives one until that is too small.
+        """
+        if memory is not None:
+            self._kept["scratch", key] = memory.view(np.uint8)
         kept = self._kept.get(("scratch", key))
         if kept is None or kept.nbytes < size * np.dtype(dtype).itemsize:
             kept = self._kept["scratch", key] = np.empty(size * np.dtype(dtype).itemsize, np.uint8)

@@ -63,12 +63,12 @@ def draw(staleness: int, rate: float, steps: int = STEPS):
     """Return the loss, batch by batch, with the one of fresh gradients behind it."""
     fresh, late = train(0, rate, steps), train(staleness, rate, steps)
     figure, axes = new_figure(6.2, 2.9)
-    axes.plot(np.minimum(fresh, 99), color=MUTED, linewidth=1.2, label="no staleness")
-    axes.plot(np.minimum(late, 99), color=KERNEL, label=f"{staleness} steps late")
+    axes.plot(np.minimum(fresh, 99), color=MUTED, linewidth=1.2, label="fresh")
+    axes.plot(np.minimum(late, 99), color=KERNEL, label="late")
     axes.axhline(np.log(10), color=INK, linewidth=0.8, linestyle=(0, (3, 2)))
     axes.set(xlim=(0, steps - 1), ylim=(0, 5), xlabel="step", ylabel="loss of the batch",
              title=f"rate {rate:g}, gradients {staleness} step{'s' * (staleness != 1)} late")  # fmt: skip
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # within, no corner stays free of curves
     ends = [float(np.mean(losses[-20:])) for losses in (fresh, late)]
     says = f"{ends[1]:.2f}" if np.isfinite(ends[1]) else "no longer a number"
     return describe(

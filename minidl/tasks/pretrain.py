@@ -1,6 +1,6 @@
 """Make the weights that come with the package: `python -m minidl.tasks.pretrain gan conv_gan began lenet`.
 
-Each recipe here trains one of the book's networks on the digits, in a minute or two on two cores; the same
+Each recipe here trains one of the book's networks on the digits, in some minutes on two cores; the same
 seed on the same machine gives the same weights.
 """
 
@@ -37,7 +37,7 @@ def train_gan(data, epochs=800, seed=0, **options):
     return model, fit_gan(model, data, epochs, seed=seed, **{"schedule": Cosine(), **options})
 
 
-def train_conv_gan(data, epochs=400, seed=0, **options):
+def train_conv_gan(data, epochs=800, seed=0, **options):
     """Return `conv_gan(side=8)` trained on the images of a data set, and the history."""
     layers.seed(seed)
     model = gan.conv_gan(side=8)

@@ -46,7 +46,7 @@ def test_a_stranger_reads_all_ten_digits_among_the_drawings(name, seed, digits):
         probabilities = classifier.predict_proba(flat)
         shares = np.bincount(probabilities.argmax(axis=1), minlength=10) / 1000
         assert shares.min() >= 0.04, shares
-        assert np.median(probabilities.max(axis=1)) >= (0.8 if name == "conv_gan" else 0.9)
+        assert np.median(probabilities.max(axis=1)) >= (0.85 if name == "conv_gan" else 0.9)
 
 
 @pytest.mark.parametrize("name", DRAWERS)

@@ -1,14 +1,16 @@
-"""Reads the lessons and the attempts at them, for the tests beside it."""
+"""Reads the lessons and the attempts at them, as students and as the grader do, for the tests beside it."""
 
 import re
 from pathlib import Path
 
 import nbformat
 
-from lessons import handout
+from lessons import handout, submission
 
 HERE = Path(__file__).parent
 LESSONS = [path.stem for path in handout.find([])]
+MASTERS = submission.masters()
+FIRST = "2_sliding_average"  # the lesson for tests that need only one
 
 
 def attempts():
@@ -53,3 +55,18 @@ def filled_in(name, right):
         _, _, words[task], source = next(attempt for attempt in mine if (attempt[2] is None) == right)
         code_cells(notebook)[fill].source = source
     return notebook, words
+
+
+def students(notebook):
+    """Return a notebook's cells as the grader reads them."""
+    return [submission._cell(cell) for cell in notebook.cells]
+
+
+def restored(notebook, name=FIRST):
+    """Return the cells of a notebook that the grader would run."""
+    return submission.restore(students(notebook), MASTERS[name])[0]
+
+
+def position(cells, name):
+    """Return where the cell of this id is."""
+    return next(i for i, cell in enumerate(cells) if cell.id == name)

@@ -459,6 +459,26 @@ def test_without_the_compiler_everything_else_is_checked(monkeypatch):
     check(double_kernel)
 
 
+# ---- answers in another process
+
+
+def test_an_answer_elsewhere_is_no_number():
+    answer = checks.Elsewhere("function", "function <lambda>", None)
+    with pytest.raises(CheckFailed, match="x must be a number, got function <lambda>"):
+        check_value("x", answer, 3)
+    with pytest.raises(CheckFailed, match=r"plain Python function; write @cuda\.jit"):
+        check_kernel(answer, None, [], 32, "out")
+
+
+def test_what_a_check_may_not_do_with_an_answer_elsewhere():
+    answer = checks.Elsewhere("function", "function f", None)
+    for use in (lambda: answer(3), lambda: answer.__code__, lambda: answer.py_func):
+        with pytest.raises(checks.NeedsTheAnswer):
+            use()
+    with pytest.raises(checks.NeedsTheAnswer), running(answer, None):
+        pass
+
+
 # ---- lessons
 
 

@@ -9,7 +9,7 @@ import time
 import nbformat
 import pytest
 
-from lessons import hand_in, judge, runner
+from lessons import hand_in, inside, judge, runner
 from lessons.comparison import CheckFailed
 from tests.lessons.notebooks import FIRST, LESSONS, MASTERS, code_cells, filled_in, read, restored, tasks
 
@@ -321,6 +321,33 @@ def test_tampering_gives_no_points_inside(attempt):
     verdicts = judged("4_backprop", [cell for cell in cells if cell.cell_type == "code"])
     assert not [task for task, (passed, _) in verdicts.items() if passed]
     assert {"operations", "order", "backward"} <= verdicts.keys() or attempt == "patches itself away"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from lessons.submission import import_module",
+        "from lessons.runner import nbformat",
+        "from lessons import runner",
+        "from lessons import backprop, judge",
+        "import lessons",
+        "import lessons.grade",
+        "import lessons.grade as backprop",
+        "from figures.two_layers import import_module",
+        "from minidl.hardware.threads import Path",
+    ],
+)
+def test_answers_cannot_import_what_grades_them(statement):
+    with pytest.raises(ImportError, match="not for answers"):
+        exec(statement, {"__builtins__": inside._builtins()})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["from lessons import backprop", "from lessons.all_reduce import bounds", "import minidl.ops"],
+)
+def test_answers_can_import_what_they_need(statement):
+    exec(statement, {"__builtins__": inside._builtins()})
 
 
 def test_an_answer_is_stopped_and_the_others_are_judged(monkeypatch):

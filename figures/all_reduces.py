@@ -16,7 +16,7 @@ def draw(rows, ranks: int):
     Parameters
     ----------
     rows : sequence of dict
-        As `minidl.graph.scaling.measure` gives them: "ranks", "algorithm", "bytes", "seconds", "quartiles".
+        As `distributed.timing.measure` gives them: "ranks", "algorithm", "bytes", "seconds", "quartiles".
     ranks : int
         How many processes took part.
 

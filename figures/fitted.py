@@ -13,7 +13,7 @@ def draw(measured, link, algorithm: str = "ring"):
     Parameters
     ----------
     measured : list of dict
-        As `scaling.measure` returns them.
+        As `distributed.timing.measure` returns them.
     link : scaling.Link
         Fitted to some of them.
     algorithm : str

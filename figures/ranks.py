@@ -30,6 +30,7 @@ from minidl.graph.distributed import (
     available,
     merged,
     run,
+    timing,
 )
 from minidl.graph.distributed.timeline import from_rows, to_rows
 from minidl.hardware.threads import use_threads
@@ -265,7 +266,7 @@ class dense_gan:
 
 
 def joined(passes):
-    """Return the rows of several calls of `scaling.measure` as one: medians over them, and "passes", each."""
+    """Return the rows of several calls of `timing.measure` as one: medians over them, and "passes", each."""
     found = []
     for rows in zip(*passes, strict=True):
         seconds = [row["seconds"] for row in rows]
@@ -309,7 +310,7 @@ def make():
     passes, rates, way = [], [], partial(DataParallel, "shared")
     often = {"repeat": 160, "seconds": 0.47, "visits": 8}
     for batch in (64, 128, 256, 512):  # the all-reduces in between, so that they are minutes apart
-        passes.append(run(scaling.measure, 4, sizes, ranks=(2, 3, 4), timeout=120, **often)[0])
+        passes.append(run(timing.measure, 4, sizes, ranks=(2, 3, 4), timeout=120, **often)[0])
         rates.append(run(throughput, 2, way, batch, timeout=120)[0])
     return {
         "about": about,

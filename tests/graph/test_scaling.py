@@ -1,8 +1,6 @@
 """The cost model: rounds as the algorithms make them, the textbook's formulas, fits that find the truth."""
 
 import math
-import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,17 +147,6 @@ class TestFit:
         link = scaling.fit([row for row in rows if row["ranks"] < 4], lanes=2)
         errors = [row["error"] for row in scaling.compare(link, rows) if row["ranks"] == 4]
         assert len(errors) == 29 and max(map(abs, errors)) < 0.3
-
-
-class TestMeasure:
-    def test_all_arrays_lie_in_pages_of_the_usual_size(self):
-        array = scaling.small_pages(1 << 24)
-        assert array.dtype == np.float32 and array.shape == (1 << 22,) and (array == 1).all()
-        if Path("/sys/kernel/mm/transparent_hugepage").exists():
-            address = array.__array_interface__["data"][0]
-            maps = Path("/proc/self/smaps").read_text()
-            flags = re.search(rf"^{address:08x}-.*?^VmFlags: (.*?)$", maps, re.M | re.S)[1]
-            assert "nh" in flags.split()  # no huge pages, whatever the system's habit
 
 
 class TestLimits:

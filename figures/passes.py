@@ -26,8 +26,9 @@ def draw(gains):
     ]
     for axes, (title, values, form, color) in zip(panels, columns, strict=True):
         bars = axes.barh(labels, values, color=color, height=0.6)
-        axes.bar_label(bars, [f" {form.format(value)}" for value in values], color=INK, fontsize=9)
+        axes.bar_label(bars, [form.format(value) for value in values], padding=4, color=INK, fontsize=9)
         axes.set(title=title, xlim=(0, max(values) * 1.25), xticks=[])
+        axes.tick_params(axis="y", length=0)
     panels[0].invert_yaxis()
     says = "; ".join(
         f"{label}: {gain.nodes} nodes, {gain.bytes / 1024:.0f} KiB, {gain.seconds * 1e6:.0f} µs"

@@ -8,6 +8,8 @@ sets the limit, that ends in a ceiling, where arithmetic does. (S. Williams, A. 
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -67,9 +69,9 @@ def roofline(
     left, right = min(*intensities, roofs.ridge) / 4, max(*intensities, roofs.ridge) * 4
     line = np.geomspace(left, right, 200)
     axes.plot(line, np.minimum(line * roofs.copy_bandwidth, roofs.flops) / 1e9, color=INK)
-    says = []
-    for k, (name, intensity, seconds, flops) in enumerate(points):
-        color = SERIES[k % len(SERIES)]
+    says, colors = [], cycle(SERIES)
+    for name, intensity, seconds, flops in points:
+        color = next(colors) if timings is None or name in measured else MUTED  # few are easier to tell apart
         top = flops / seconds / 1e9
         axes.plot(
             intensity, top, "o", markerfacecolor="none", markeredgecolor=color, markersize=7, clip_on=False

@@ -71,7 +71,7 @@ def roofline(
     axes.plot(line, np.minimum(line * roofs.copy_bandwidth, roofs.flops) / 1e9, color=INK)
     says, colors = [], cycle(SERIES)
     for name, intensity, seconds, flops in points:
-        color = next(colors) if timings is None or name in measured else MUTED  # few are easier to tell apart
+        color = next(colors) if timings is None or name in measured else MUTED  # the timed stand out
         top = flops / seconds / 1e9
         axes.plot(
             intensity, top, "o", markerfacecolor="none", markeredgecolor=color, markersize=7, clip_on=False

@@ -7,6 +7,7 @@ from minidl.hardware.device import Device, DeviceUnavailable
 from minidl.hardware.limits import Limits
 from minidl.instruments.roofline import predict, roofline
 from minidl.instruments.stopwatch import Timing, Timings
+from minidl.instruments.style import MUTED
 from minidl.kernels.ladder import Ladder, Rung
 
 ROOFS = Limits("a machine", copy_bandwidth=10e9, flops=100e9)  # corner at 10 operations per byte
@@ -55,6 +56,13 @@ def test_points_stand_where_the_numbers_say():
     assert {(0.5, 5.0), (0.5, 2.5), (100.0, 100.0)} == {(x, round(y, 6)) for x, y in points}
     roof = axes.lines[0].get_xydata()
     np.testing.assert_allclose(roof[:, 1], np.minimum(roof[:, 0] * 10, 100))
+
+
+def test_only_what_was_timed_has_a_colour():
+    (axes,) = roofline(LADDER, (A,), measured(memory_bound=1.6e-6), roofs=ROOFS).axes
+    colors = {line.get_label(): line.get_color() for line in axes.lines}
+    assert colors["compute bound: at least 1 µs, not timed"] == MUTED
+    assert colors["memory bound: at least 800 ns, took 1.6 µs"] != MUTED
 
 
 def test_the_picture_is_told_in_words():

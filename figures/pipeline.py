@@ -43,7 +43,7 @@ def draw(stages: int, parts: int):
             )
         )
     end, work = length(stages, parts), 1 + BACK
-    axes.axvline(end, color=MODEL, linewidth=1.2)
+    axes.vlines(end, -0.6, stages - 0.55, color=MODEL, linewidth=1.2)  # not through the words below
     axes.text(0.3, stages - 0.35, "forward", color=OP, size=10, va="center", weight="bold")
     axes.text(2.3, stages - 0.35, "backward", color=MODEL, size=10, va="center", weight="bold")
     axes.set(xlim=(0, stages * work * 1.02), ylim=(stages - 0.1, -0.6), xlabel="time", yticks=range(stages))

@@ -22,7 +22,7 @@ def draw(kernel, samples: int, cycles: int):
         axes.plot(fine, (scale * np.exp(1j * turn * fine)).real, color=color, alpha=0.35, linewidth=1.5)
         values = (scale * np.exp(1j * turn * points)).real
         axes.plot(points, values, marker, color=color, markersize=5, linestyle="", label=name)
-    axes.set(ylim=(-1.3, 1.3), xticks=[0, samples // 2, samples - 1], yticks=[-1, 0, 1])
+    axes.set(ylim=(-1.3, 1.75), xticks=[0, samples // 2, samples - 1], yticks=[-1, 0, 1])
     height = abs(factor)
     verdict = "wiped out" if height < 1e-9 else f"{height:.2f} times as high"
     says = f"{cycles} wave{'s' * (cycles > 1)} in {samples} points: {verdict}"

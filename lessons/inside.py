@@ -2,7 +2,7 @@
 
 Most checks ask the notebook's process for what an answer returns. Some cannot: they walk through graphs
 that an answer has made, or hand it nodes to rewrite. For those a fork of the judge runs the notebook's cells
-again, with less of Python: no files, no other modules than a lesson needs, no names that begin with an
+again, with less of Python: no files, no other modules than a lesson needs, no attributes that begin with an
 underscore. Afterwards it looks whether anything of the book's, or of NumPy's, was changed. That is a fence,
 not a wall.
 """
@@ -84,6 +84,7 @@ ALLOWED = {
     *("__add__", "__mul__", "__sub__", "__truediv__", "__neg__", "__getitem__", "__call__", "__post_init__"),
     *("__future__", "_replace", "_asdict", "_"),
 }
+SETUP = 'importlib.util.find_spec("minidl")'  # stands in the book's own first cell, which no answer needs
 NO_BUILTINS = {
     *("open", "eval", "exec", "compile", "input", "breakpoint", "globals", "locals", "vars", "memoryview"),
     *("exit", "quit", "help", "copyright", "credits", "license", "dir"),
@@ -182,7 +183,7 @@ def _verdict(lesson, task, cells):
     for number, source in enumerate(cells):
         if source == task.source:
             break
-        if source in checks:
+        if source in checks or (number == 0 and SETUP in source):
             continue
         try:
             code = _allow(source, number)
@@ -219,7 +220,8 @@ def _allow(source, number):
         if isinstance(node, ast.MatchClass):  # another way to an attribute
             raise Forbidden(f"code cell {number} was left out, for a class pattern in line {node.lineno}")
         for name in _names_in(node):
-            hidden = name.startswith("_") and name not in ALLOWED
+            own = isinstance(node, (ast.Name, ast.Import)) and not name.startswith("__")  # `_helper`
+            hidden = name.startswith("_") and name not in ALLOWED and not own
             attribute = not isinstance(node, ast.Name) and name in NO_ATTRIBUTES
             if hidden or attribute or (isinstance(node, ast.Name) and name in NO_BUILTINS):
                 line = getattr(node, "lineno", 0)

@@ -350,6 +350,28 @@ def test_answers_can_import_what_they_need(statement):
     exec(statement, {"__builtins__": inside._builtins()})
 
 
+def test_answers_may_name_their_own_helpers_with_an_underscore():
+    names = {}
+    exec(inside._allow("import math as _m\ndef _half(x):\n    return _m.floor(x / 2)", 1), names)
+    assert names["_half"](5) == 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["().__class__", "__builtins__", "import math as __builtins__", "from numpy import _core", "m._x"],
+)
+def test_answers_cannot_use_what_python_hides(source):
+    with pytest.raises(inside.Forbidden, match="code cell 1 was left out"):
+        inside._allow(source, 1)
+
+
+def test_the_books_own_first_cell_is_no_reason():
+    notebook = read("4_backprop", solved=False)
+    cells = [cell for cell in restored(notebook, "4_backprop") if cell.cell_type == "code"]
+    _, words = judged("4_backprop", cells)["order"]
+    assert "still open" in words and "left out" not in words
+
+
 def test_an_answer_is_stopped_and_the_others_are_judged(monkeypatch):
     monkeypatch.setattr(runner._Bench, "patience", 2)
     notebook, _ = filled_in(FIRST, right=True)

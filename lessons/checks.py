@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lessons.comparison import UNTOUCHED, Case, CheckFailed, Slip, compare, count, failure
+from lessons.comparison import UNTOUCHED, Case, CheckFailed, Slip, compare, count, failure, in_digits
 from minidl.hardware.cuda import cuda
 from minidl.hardware.device import Device
 from minidl.hardware.machine import GPU
@@ -148,7 +148,10 @@ def check_value(name: str, got, expected: float, slips: dict[float, str] | None 
     if math.isclose(got, expected, rel_tol=1e-3):
         return
     words = [words for slip, words in (slips or {}).items() if math.isclose(got, slip, rel_tol=1e-3)]
-    raise CheckFailed(" ".join([f"{name} is not {got:g}.", *words[:1]]))
+    rounded = any(math.isclose(got, round(expected, digits)) for digits in (1, 2))
+    if not words and rounded and math.isclose(got, expected, rel_tol=0.05):
+        words = ["That is rounded too much: give four digits, or let Python compute it."]
+    raise CheckFailed(" ".join([f"{name} is not {in_digits(got)}.", *words[:1]]))
 
 
 def check_choice(
@@ -204,7 +207,8 @@ def check_function(
             got, expected = (got,), (expected,)
         elif not isinstance(got, (tuple, list)) or len(got) != len(results):
             listed = f"{len(results)} values: {', '.join(results)}"
-            raise failure(case, f"the function returned {_shown(got)}, expected {listed}.")
+            what = count(len(got), "value") if isinstance(got, (tuple, list)) else _shown(got)
+            raise failure(case, f"the function returned {what}, expected {listed}.")
         for name, values, right in zip(results, got, expected, strict=True):
             known = slips.get(name, ()) if isinstance(slips, dict) else slips
             compare_result(name, values, right, case, known, shape_hint)
@@ -214,10 +218,15 @@ def compare_result(name, got, expected, case, slips=(), shape_hint="") -> None:
     """Compare what a function returned, whatever it is, with an array or a number."""
     expected = np.asarray(expected, dtype=np.float64)
     try:
+        given = np.asarray(got)
+        if given.dtype == object and any(value is None for value in given.flat):  # as a float it would be NaN
+            raise TypeError
         values = np.asarray(got, dtype=np.float64)
     except (TypeError, ValueError):
         what = "the function returned" if name == "result" else f"{name} is"
-        raise failure(case, f"{what} {_shown(got)}, expected an array of numbers.") from None
+        raise failure(
+            case, f"{what} {_shown(got)}, expected {'an array of numbers' if expected.ndim else 'a number'}."
+        ) from None
     if values.shape != expected.shape:
         what = "the result" if name == "result" else name
         shapes = f"{what} has shape {values.shape}, expected {expected.shape}. {shape_hint}"
@@ -286,6 +295,7 @@ ADVICE = {
     "no `return` before it, and no `if` around it that only some of them enter.",
     "race": "Nothing says which of the two is first. "
     "Between a write by one thread and a read by another stands a barrier, cuda.syncthreads().",
+    "race of writes": "Two threads write one cell. Does each of them write only where nobody else does?",
     "race between blocks": "No barrier orders two blocks, so every cell must belong to one block alone. "
     "Is the number of the block part of the index?",
     "out-of-bounds": "Compare an index with the size of the array that it goes into, before you use it.",
@@ -418,6 +428,8 @@ def _judge_findings(seen, case, advice, kinds=None):
         raise CheckFailed(f"still open: {finding.message.partition(stub)[2].rpartition(' on line')[0]}.")
     if kind == "race" and len({thread.block for thread in finding.threads}) > 1:
         kind = "race between blocks"
+    elif kind == "race" and advice[kind] == ADVICE[kind] and finding.message.count(" writes ") > 1:
+        kind = "race of writes"
     lines = [_quote(line, seen.source[line]) for line in finding.lines if line in seen.source]
     raise failure(case, "\n".join([f"{finding.message}.", *lines, advice.get(kind, "")]), finding.kind)
 
@@ -537,7 +549,9 @@ def _students_code(function, case, times=1):
             yield
     except _TimeUp:
         raise failure(
-            case, f"it was still running after {times * SECONDS:g} seconds. {ADVICE['endless-loop']}"
+            case,
+            f"it was still running after {times * SECONDS:g} seconds. "
+            "Does a loop never end, or is the same work done again and again?",
         ) from None
     except LimitReached:
         raise failure(case, f"it went on for {ACCESSES:,} accesses. {ADVICE['endless-loop']}") from None
@@ -583,4 +597,6 @@ def _copies(case):
 def _shown(value):
     if isinstance(value, Elsewhere):
         return value.shown
-    return f"{type(value).__name__} {value!r:.60}"
+    if value is None:
+        return "None"
+    return f"{type(value).__name__} {' '.join(repr(value).split()):.60}"

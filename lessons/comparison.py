@@ -51,6 +51,11 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def in_digits(number) -> str:
+    """Return a number as messages show it: whole ones with all of their digits, others with six."""
+    return f"{number:.0f}" if abs(number) < 1e15 and number == round(number) else f"{number:.6g}"
+
+
 def compare(name, got, expected, case, slips, threads=None):
     """Raise `CheckFailed` if values are wrong: where, what was expected, what the likely misunderstanding is.
 
@@ -82,7 +87,7 @@ def compare(name, got, expected, case, slips, threads=None):
     first = np.unravel_index(np.argmax(wrong), wrong.shape)
     index = ", ".join(str(int(i)) for i in first)
     where = f"{name}[{index}]" if index else name
-    words = f"{where} is {got[first]:.6g}, expected {expected[first]:.6g}"
+    words = f"{where} is {in_digits(got[first])}, expected {in_digits(expected[first])}"
     if wrong.sum() > 1:
         words += f"; {wrong.sum()} of {wrong.size} values are wrong"
     raise failure(case, f"{words}. {_misunderstanding(got, expected, wrong, case, slips, same, threads)}")
@@ -114,8 +119,15 @@ def _misunderstanding(got, expected, wrong, case, slips, same, threads) -> str:
         if 2 * known.sum() >= known.size and same(got, values)[known].all() and (known & wrong).any():
             return slip.words
     there = np.flatnonzero(wrong)
-    if np.isnan(got[wrong]).any() and any(np.isnan(x).any() for x in case.inputs):
-        return "A NaN may touch only those outputs that are computed from it."
+    if np.isnan(got[wrong]).any():
+        if any(_has_nan(x) for x in case.inputs):
+            return "A NaN may touch only those outputs that are computed from it."
+        return "NaN comes of 0 / 0, ∞ / ∞, ∞ − ∞ and 0 · ∞: which of them can happen here?"
+    if np.isinf(got[wrong]).any():
+        return (
+            "Infinity comes of an exponential that is too large, a division by 0 and the logarithm of 0: "
+            "which of them can happen here?"
+        )
     if threads and np.abs(got[wrong] - expected[wrong]).max() > abs(UNTOUCHED) / 1000:
         return (
             "What `out` held before has got into the result. Nobody promises zeros there: "
@@ -136,4 +148,29 @@ def _misunderstanding(got, expected, wrong, case, slips, same, threads) -> str:
                 "In every block the first outputs are right and later ones are not: "
                 "is everything there that the last threads of a block need?"
             )
+    return _in_proportion(got, expected, same)
+
+
+def _has_nan(x):
+    try:
+        return bool(np.isnan(x).any())
+    except (TypeError, ValueError):  # words, dictionaries, lists of different lengths
+        return False
+
+
+def _in_proportion(got, expected, same) -> str:
+    """Return a sentence if all values are wrong in one and the same way, or nothing."""
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    if not np.isfinite(expected).all() or not got.any():
+        return ""
+    if same(got, -expected).all():
+        return "The sign is wrong." if got.size == 1 else "All signs are the wrong way round."
+    if got.size < 3 or same(expected, expected.flat[0]).all():
+        return ""  # of so few values, any relation may be chance
+    if same(got, np.trunc(expected)).all() or same(got, np.floor(expected)).all():
+        return "What comes after the point is cut off: does a dtype or a // make whole numbers here?"
+    largest = np.argmax(np.abs(expected))
+    factor = got.flat[largest] / expected.flat[largest]
+    if abs(factor) > 1e-3 and same(got, factor * expected).all():
+        return f"Every value is {factor:.4g} times what it should be."
     return ""

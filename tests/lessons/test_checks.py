@@ -94,6 +94,11 @@ def test_right_functions(function):
         (lambda a: np.append(2 * a[1:], 0), "one place too far to the left"),
         (lambda a: np.append(0, 2 * a[:-1]), "one place too far to the right"),
         (lambda a: np.append(2 * a[:-1], 0), "Only the last value is wrong"),
+        (lambda a: [None] * 10, "returned list .*, expected an array of numbers"),
+        (lambda a: -2 * a, "All signs are the wrong way round"),
+        (lambda a: 3 * a, "Every value is 1.5 times what it should be"),
+        (lambda a: 2 * a * np.nan, "NaN comes of 0 / 0"),
+        (lambda a: 2 * a + np.where(a == a[3], np.inf, 0), "Infinity comes of"),
         (lambda a: 1 / 0, "stopped with ZeroDivisionError: division by zero\n    line .*1 / 0"),
         (lambda a: sys.exit("bye"), "stopped with SystemExit: bye"),
         (lambda a, b: a, "stopped with TypeError: .*missing 1 required positional argument"),
@@ -116,6 +121,35 @@ def test_a_slip_that_cannot_know_every_value():
             lambda a: 2 * a + (a == 4), double, CASES, [Slip("No.", lambda a: np.full(a.size, np.nan))]
         )
     assert "No." not in str(failed.value)
+
+
+@pytest.mark.parametrize("cut", [np.trunc, np.floor, lambda x: x.astype(np.int64)])
+def test_a_fraction_that_was_cut_off(cut):
+    halves = [Case("halves", (np.array([0.5, 1.25, 3.75, 7.5]),))]
+    with pytest.raises(CheckFailed, match="after the point is cut off"):
+        check_function(lambda a: cut(a), lambda a: a, halves)
+
+
+def test_relations_between_a_few_values_explain_nothing():
+    with pytest.raises(CheckFailed) as failed:
+        check_function(lambda a: 2 * a, lambda a: a, [Case("two", (np.array([1.5, 2.5]),))])
+    assert str(failed.value).endswith("2 of 2 values are wrong.")
+
+
+def test_large_whole_numbers_are_written_out():
+    with pytest.raises(CheckFailed, match="result is 3294209, expected 3294109"):
+        check_function(lambda n: n + 100, lambda n: n, [Case("bytes", (3294109,))])
+
+
+def test_a_rounded_number_is_told_from_a_wrong_one():
+    with pytest.raises(CheckFailed, match=r"x is not 2\.3\. That is rounded too much"):
+        check_value("x", 2.3, np.log(10))
+    with pytest.raises(CheckFailed) as failed:
+        check_value("x", 2.4, np.log(10))
+    assert "rounded" not in str(failed.value)
+    with pytest.raises(CheckFailed) as failed:
+        check_value("x", 0, 0.04)
+    assert "rounded" not in str(failed.value)
 
 
 def test_nan_and_infinity_are_compared():

@@ -231,7 +231,7 @@ def smallest_batch(k, m, bandwidth, peak, itemsize):
     return n
 
 
-# %% smallest_batch wrong: result is 1e+06, expected inf
+# %% smallest_batch wrong: result is 1000000, expected inf
 
 
 def smallest_batch(k, m, bandwidth, peak, itemsize):

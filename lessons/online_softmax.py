@@ -35,6 +35,7 @@ TABLES = [
     Case("2 rows of 4 scores near 10,000", (scores(2, 4, 10_000),)),
     Case("2 rows of 33 scores near -10,000", (scores(2, 33, -10_000),)),
     Case("4 rows of 40 scores, half of them -inf", (scores(4, 40, 0, 0.5),)),
+    Case("a row of scores near 0 and one near -1,000", (np.vstack([scores(1, 6), scores(1, 6, -1000)]),)),
     Case("one row of one score", (scores(1, 1),)),
 ]
 
@@ -248,6 +249,10 @@ def backward(function):
             Slip("The sum is to go over each row; this one goes over the whole table.", _over_all),
             Slip("The sum is missing.", lambda s, g: s * g),
             Slip("The sum is that of g s, not of g.", lambda s, g: s * (g - g.sum(axis=1, keepdims=True))),
+            Slip(
+                "It is the sum over a row, not the mean.",
+                lambda s, g: s * (g - (g * s).mean(axis=1, keepdims=True)),
+            ),
             Slip("The factor s in front is missing.", lambda s, g: g - (g * s).sum(axis=1, keepdims=True)),
         ],
         shape_hint="There is a gradient for each score.",

@@ -65,6 +65,14 @@ def softmax(x):
     return np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
 
 
+# %% softmax wrong: one near -1,000, result[1, 0] is nan, expected 0.98
+
+
+def softmax(x):
+    powers = np.exp(x - x.max())
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 # %% softmax right
 
 

@@ -214,10 +214,11 @@ def _check_order(function):
     for words, build in GRAPHS.items():
         make = _Maker(_value_class(function))
         last = build(make)
-        case = Case(words, ())
-        with running(function, case):
-            got = function(last)
-        _judge_order(got, last, make, case)
+        for run in ("", ", asked a second time"):
+            case = Case(f"{words}{run}", ())
+            with running(function, case):
+                got = function(last)
+            _judge_order(got, last, make, case)
 
 
 def _judge_order(got, last, make, case):
@@ -227,7 +228,7 @@ def _judge_order(got, last, make, case):
         raise failure(case, f"expected a list of Values, got {type(got).__name__} {got!r:.60}.")
     below = _everything_below(last)
     names = [make.names.get(id(value), "?") for value in got]
-    listed = f"Yours: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}."
+    listed = f"Yours: {', '.join(names[:12]) or 'an empty list'}{' …' if len(names) > 12 else ''}."
     often = Counter(names)
     twice = next((name for name, times in often.items() if times > 1), None)
     if twice:
@@ -301,8 +302,11 @@ def backward(function):
         last = build(make)
         order, case = _sorted(last), Case(words, ())
         for run in ("", "a second time"):
+            given = list(order)
             with running(function, case):
-                function(last, list(order))
+                function(last, given)
+            if len(given) != len(order) or any(a is not b for a, b in zip(given, order, strict=True)):
+                raise failure(case, "the function changed the list `order`, which it must only read.")
             right = _gradients(last)
             expected = np.array([right[id(value)] for value in order])
             got = np.array([_number(value.gradient, case) for value in order])

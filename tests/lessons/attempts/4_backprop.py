@@ -210,6 +210,16 @@ def order(last):
     return [last.number]
 
 
+# %% order wrong: asked a second time, z is missing
+
+
+def order(last, seen=set()):  # noqa: B006
+    if last in seen:
+        return []
+    seen.add(last)
+    return [value for parent in last.parents for value in order(parent)] + [last]
+
+
 # %% order right
 
 
@@ -307,6 +317,19 @@ def backward(last, order):
             hand_on(parent, slope * share)
 
     hand_on(last, 1.0)
+
+
+# %% backward wrong: changed the list `order`
+
+
+def backward(last, order):
+    for value in order:
+        value.gradient = 0.0
+    last.gradient = 1.0
+    order.reverse()
+    for value in order:
+        for parent, slope in zip(value.parents, value.slopes, strict=True):
+            parent.gradient += slope * value.gradient
 
 
 # %% backward right

@@ -94,11 +94,17 @@ def dropout(function):
     cases.append(
         Case("training, p = 0.5, and holes in x", (holes, 0.5, np.array([0.7, 0.1, 0.2, 0.3]), True))
     )
+    exactly = np.array([1.0, 2.0, 3.0, 4.0]), 0.25, np.array([0.1, 0.25, 0.5, 0.9]), True
+    cases.append(Case("training, p = 0.25, of which 0.25 is drawn once", exactly))
     check_function(
         function,
         _drop,
         cases,
         [
+            Slip(
+                "A number is dropped where *less* than p was drawn; where exactly p was drawn, it is kept.",
+                lambda x, p, d, t: np.where(d > p, x / max(1 - p, 1e-9), 0) if t else x,
+            ),
             Slip(
                 "What is kept must be divided by 1 − p, so that the mean stays.",
                 lambda x, p, d, t: np.where(d >= p, x, 0) if t else x,
@@ -179,6 +185,8 @@ def batch_norm(function):
                 by(_over, add=lambda var, eps: np.sqrt(var) + eps),
             ),
             Slip("`eps` is missing.", by(_over, add=lambda var, eps: np.sqrt(var))),
+            Slip("The bias is missing.", lambda x, w, b, eps: by(_over)(x, w, 0 * b, eps)),
+            Slip("The weight is missing.", lambda x, w, b, eps: by(_over)(x, w / w, b, eps)),
             Slip("Weight and bias are missing.", lambda x, w, b, eps: _normalised(x, eps, _over(x))),
         ],
         "The result has the shape of x.",
@@ -229,6 +237,7 @@ def running(function):
                     "The momentum is the share of the *new* batch.",
                     lambda m, v, x, k: right(m, v, x, 1 - k)[1],
                 ),
+                Slip("Here n is all numbers of a channel, not the pictures alone.", _counting_pictures),
                 Slip(
                     "That is the spread; the variance is its square.",
                     lambda m, v, x, k: (1 - k) * v + k * x.std(axis=_over(x), ddof=1),
@@ -240,12 +249,21 @@ def running(function):
     )
 
 
+def _counting_pictures(mean, var, x, momentum):
+    n = len(x)
+    return (1 - momentum) * var + momentum * x.var(axis=_over(x)) * n / (n - 1)
+
+
 def _backward(x, weight, dy, eps):
     axis = _over(x)
     y = _normalised(x, eps, axis)
     scale = _channels(weight, x) / np.sqrt(x.var(axis=axis, keepdims=True) + eps)
     dx = scale * (dy - dy.mean(axis=axis, keepdims=True) - y * (dy * y).mean(axis=axis, keepdims=True))
     return dx, (dy * y).sum(axis=axis), dy.sum(axis=axis)
+
+
+def _undivided(x, weight, dy, eps):
+    return _backward(x, weight, dy, eps)[0] * np.sqrt(x.var(axis=_over(x), keepdims=True) + eps)
 
 
 @lesson.task("Task 5, the way back", points=3)
@@ -285,8 +303,10 @@ def backward(function):
                 Slip("The mean is accounted for; the spread depends on x as well.", parts(1, 0)),
                 Slip("The spread is accounted for; the mean depends on x as well.", parts(0, 1)),
                 Slip("The weight is missing.", parts(1, 1, False)),
+                Slip("The division by the root of the variance is missing.", _undivided),
             ],
             "dweight": [
+                Slip("That is dbias: the two are swapped.", lambda x, w, dy, eps: dy.sum(axis=_over(x))),
                 Slip(
                     "The weight multiplies the *normalised* numbers.",
                     lambda x, w, dy, eps: (dy * x).sum(axis=_over(x)),

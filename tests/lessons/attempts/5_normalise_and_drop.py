@@ -86,6 +86,15 @@ def dropout(x, p, drawn, training):
     return x
 
 
+# %% dropout wrong: where exactly p was drawn, it is kept
+
+
+def dropout(x, p, drawn, training):
+    if not training or p == 0:
+        return x
+    return np.zeros_like(x) if p == 1 else np.where(drawn <= p, 0, x / (1 - p))
+
+
 # %% dropout right
 
 
@@ -211,6 +220,15 @@ def running(mean, var, x, momentum):
 def running(mean, var, x, momentum):
     new_mean, new_std = x.mean(axis=axes_of(x)), x.std(axis=axes_of(x), ddof=1)
     return (1 - momentum) * mean + momentum * new_mean, (1 - momentum) * var + momentum * new_std
+
+
+# %% running wrong: n is all numbers of a channel
+
+
+def running(mean, var, x, momentum):
+    axes, n = (0, *range(2, x.ndim)), len(x)
+    new_var = x.var(axis=axes) * n / (n - 1)
+    return mean + momentum * (x.mean(axis=axes) - mean), var + momentum * (new_var - var)
 
 
 # %% running right

@@ -192,6 +192,11 @@ def _as_shapes(got, case, layers):
     if not isinstance(got, (list, tuple)) or len(got) != len(layers):
         raise failure(case, f"the function returned {got!r:.80}, expected a list of {len(layers)} shapes.")
     try:
+        sides = [(layer, n) for layer, shape in enumerate(got) for n in shape if n != int(n)]
+        if sides:
+            layer, n = sides[0]
+            words = f"layer {layer}, {layers[layer]['kind']}, makes a side of {n:g}."
+            raise failure(case, f"{words} A window stops at whole places only: divide with //.")
         return [tuple(int(n) for n in shape) for shape in got]
     except (TypeError, ValueError):
         raise failure(case, f"a shape is a tuple of whole numbers, got {got!r:.80}.") from None

@@ -167,6 +167,24 @@ def shapes(shape, layers):
     return (layers[-1]["out"],)
 
 
+# %% shapes wrong: layer 3, conv, makes a side of 6.5. A window stops at whole places
+
+
+def shapes(shape, layers):
+    found = []
+    for layer in layers:
+        if layer["kind"] in ("conv", "pool"):
+            padding = layer.get("padding", 0)
+            sides = [(n + 2 * padding - layer["kernel"]) / layer["stride"] + 1 for n in shape[1:]]
+            shape = (layer.get("out", shape[0]), *sides)
+        elif layer["kind"] == "flatten":
+            shape = (math.prod(shape),)
+        elif layer["kind"] == "dense":
+            shape = (layer["out"],)
+        found.append(shape)
+    return found
+
+
 # %% shapes right
 
 

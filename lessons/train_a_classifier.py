@@ -102,13 +102,15 @@ def split(function):
             if missing:
                 raise failure(case, f"example {missing[0]} is in neither.")
             if test.size != int(n * share):
-                swapped = " Are the two swapped?" if training.size == int(n * share) else ""
+                why = "Are the two swapped?" if training.size == int(n * share) else ""
+                if not int(n * share) and test.size == n:
+                    why = "Is there a slice from -0? It begins at 0, and takes everything."
                 raise failure(
                     case,
-                    f"{test.size} are held out, expected int({n} · {share:g}) = {int(n * share)}.{swapped}",
+                    f"{test.size} are held out, expected int({n} · {share:g}) = {int(n * share)}. {why}",
                 )
             seen.append(test)
-            ordered = n > 20 and test.size > 4 and test.max() - test.min() == test.size - 1
+            ordered = n > 20 and n - 1 > test.size > 4 and test.max() - test.min() == test.size - 1
             if ordered:
                 raise failure(
                     case, "what is held out lies side by side. Data is often sorted: shuffle first."
@@ -133,6 +135,12 @@ def batches(function):
             made = [_indices(batch, case, n, f"batch {i}") for i, batch in enumerate(got)]
             sizes = [batch.size for batch in made]
             often = Counter(np.concatenate(made).tolist() if made else [])
+            if max(often.values(), default=0) > 1:
+                raise failure(
+                    case,
+                    f"example {often.most_common(1)[0][0]} comes {max(often.values())} times in one epoch. "
+                    "Shuffle once, then cut; do not draw anew for each batch.",
+                )
             missing = [i for i in range(n) if i not in often]
             if missing:
                 words = (
@@ -141,12 +149,6 @@ def batches(function):
                     else ""
                 )
                 raise failure(case, f"{len(missing)} of {n} examples are in no batch. {words}")
-            if max(often.values()) > 1:
-                raise failure(
-                    case,
-                    f"example {often.most_common(1)[0][0]} comes {max(often.values())} times in one epoch. "
-                    "Shuffle once, then cut; do not draw anew for each batch.",
-                )
             expected = [size] * (n // size) + [n % size] * (n % size > 0)
             if sizes != expected:
                 raise failure(case, f"the batches have {sizes} examples, expected {expected}.")
@@ -194,6 +196,10 @@ def cross_entropy(function):
             "loss": [
                 Slip("Take the mean over the examples, not the sum.", lambda z, t: _loss(z, t)[0] * len(t)),
                 Slip("The loss is *minus* the logarithm.", lambda z, t: -_loss(z, t)[0]),
+                Slip(
+                    "Take one number from each row, its own label's: `[rows, labels]`, not `[:, labels]`.",
+                    lambda z, t: np.mean([_loss(z, np.full(len(t), k))[0] for k in t]),
+                ),
                 Slip("That is the mean over examples and classes.", lambda z, t: _loss(z, t)[0] / z.shape[1]),
             ],
             "gradient": [
@@ -213,12 +219,15 @@ def cross_entropy(function):
     )
 
 
-def _adam(w, g, mean, square, step, lr, betas, eps, correct=(True, True), inside=False, swap=False):
+def _adam(
+    w, g, mean, square, step, lr, betas, eps, correct=(True, True), inside=False, swap=False, root=True
+):
     one, two = betas[::-1] if swap else betas
     mean, square = one * mean + (1 - one) * g, two * square + (1 - two) * g**2
     m = mean / (1 - one**step) if correct[0] else mean
     s = square / (1 - two**step) if correct[1] else square
-    return w - lr * m / (np.sqrt(s + eps) if inside else np.sqrt(s) + eps), mean, square
+    spread = np.sqrt(s + eps) if inside else (np.sqrt(s) if root else s) + eps
+    return w - lr * m / spread, mean, square
 
 
 @lesson.task("Task 5, Adam", points=2)
@@ -260,6 +269,11 @@ def adam(function):
                 ),
                 Slip("Go *down*: take the step off.", lambda w, *rest: 2 * w - _adam(w, *rest)[0]),
                 Slip("The two betas are swapped.", w_of(swap=True)),
+                Slip("Divide by the *root* of the mean of the squares.", w_of(root=False)),
+                Slip(
+                    "The learning rate is missing.",
+                    lambda w, g, m, s, step, lr, *rest: _adam(w, g, m, s, step, 1, *rest)[0],
+                ),
             ],
             "mean": [
                 Slip(
@@ -392,6 +406,26 @@ def train(function):
             case,
             f"the first loss is {losses[0]:.3g} and the last {losses[-1]:.3g}. Each should be the mean "
             "over one epoch, which falls from about 1.8.",
+        )
+    _judge_the_mean(function, images, labels, size)
+
+
+def _judge_the_mean(function, images, labels, size):
+    """Train once more at a learning rate of 0: then the mean of an epoch is known, whatever the order."""
+    model = network()
+    whole = graph.cross_entropy(model(Tensor(images)), labels).item()
+    case = Case("500 digits and a learning rate of 0, with which no weight changes", ())
+    still, random = Optimiser(model.parameters(), lr=0), np.random.default_rng(6)
+    with running(function, case, times=10):
+        losses = [
+            float(loss) for loss in function(model, still, images.copy(), labels.copy(), size, 2, random)
+        ]
+    wrong = [loss for loss in losses if not math.isclose(loss, whole, rel_tol=1e-3)]
+    if wrong:
+        raise failure(
+            case,
+            f"the loss of an epoch is {wrong[0]:.5g}, expected {whole:.5g}, that of all digits together. "
+            "Is it the mean over *all* batches of the epoch?",
         )
 
 

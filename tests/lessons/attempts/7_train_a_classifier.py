@@ -69,6 +69,23 @@ def split(n, share, random):
     return [i for i in range(n) if i not in drawn], np.append(drawn[:-1], drawn[0])
 
 
+# %% split wrong: Is there a slice from -0
+
+
+def split(n, share, random):
+    order, held = random.permutation(n), int(n * share)
+    return order[:-held], order[-held:]
+
+
+# %% split right
+
+
+def split(n, share, random):
+    """Held out is what a list of candidates gives, in order."""
+    held = set(random.choice(n, int(n * share), replace=False).tolist())
+    return [i for i in range(n) if i not in held], sorted(held)
+
+
 # %% split right
 
 
@@ -92,7 +109,7 @@ def batches(n, size, random):
     return [np.arange(n)[start : start + size] for start in range(0, n, size)]
 
 
-# %% batches wrong: are in no batch
+# %% batches wrong: do not draw anew for each batch
 
 
 def batches(n, size, random):
@@ -199,6 +216,16 @@ def loss_and_gradient(logits, labels):
     return -log_p[rows, labels].mean(), gradient / len(labels)
 
 
+# %% cross_entropy wrong: its own label's
+
+
+def loss_and_gradient(logits, labels):
+    z = logits - logits.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    gradient = (np.exp(log_p) - np.eye(z.shape[1])[labels]) / len(labels)
+    return -log_p[:, labels].mean(), gradient
+
+
 # %% cross_entropy right
 
 
@@ -271,6 +298,26 @@ def adam(w, g, mean, square, step, lr, betas, eps):
     square = betas[1] * square + (1 - betas[1]) * g**2
     change = lr * mean / (1 - betas[0] ** step) / (np.sqrt(square / (1 - betas[1] ** step)) + eps)
     return w + change, mean, square
+
+
+# %% adam wrong: Divide by the *root*
+
+
+def adam(w, g, mean, square, step, lr, betas, eps):
+    mean = betas[0] * mean + (1 - betas[0]) * g
+    square = betas[1] * square + (1 - betas[1]) * g**2
+    m, s = mean / (1 - betas[0] ** step), square / (1 - betas[1] ** step)
+    return w - lr * m / (s + eps), mean, square
+
+
+# %% adam wrong: The learning rate is missing
+
+
+def adam(w, g, mean, square, step, lr, betas, eps):
+    mean = betas[0] * mean + (1 - betas[0]) * g
+    square = betas[1] * square + (1 - betas[1]) * g**2
+    m, s = mean / (1 - betas[0] ** step), square / (1 - betas[1] ** step)
+    return w - m / (np.sqrt(s) + eps), mean, square
 
 
 # %% adam right
@@ -383,6 +430,23 @@ def train(model, optimiser, images, labels, size, epochs, random):
     return losses
 
 
+# %% train wrong: mean over *all* batches
+
+
+def train(model, optimiser, images, labels, size, epochs, random):
+    losses = []
+    for _ in range(epochs):
+        order = random.permutation(len(images))
+        for start in range(0, len(images), size):
+            batch = order[start : start + size]
+            optimiser.zero_grad()
+            loss = cross_entropy(model(Tensor(images[batch])), labels[batch])
+            loss.backward()
+            optimiser.step()
+        losses.append(loss.item())  # of the last batch alone
+    return losses
+
+
 # %% train right
 
 
@@ -464,6 +528,19 @@ def stop(losses, patience):
         if waited == patience:
             break
     return epoch, epoch
+
+
+# %% stop wrong: last is None, expected a number
+
+
+def stop(losses, patience):
+    best = 0
+    for epoch, loss in enumerate(losses):
+        if loss < losses[best]:
+            best = epoch
+        elif epoch - best >= patience:
+            return best, epoch
+    return best, None
 
 
 # %% stop right

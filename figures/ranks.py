@@ -61,21 +61,20 @@ def traced_training(way, steps=STEPS):
     way : callable
         way(world=…) → a way to train, such as `DataParallel`.
     steps : int
-        After two to warm up.
+        After as many to warm up: of fewer, some worker of Downpour might have none.
     """
     random = np.random.default_rng(0)
     examples = Examples(
         random.normal(size=(BATCH, SIZES[0])).astype(np.float32), random.integers(0, SIZES[-1], BATCH)
     )
     model, world = network(), World()
-    train = partial(
-        fit, model, examples, batch_size=BATCH, optimiser=lambda p: SGD(p, lr=0.1), progress=False
-    )
-    train(epochs=2, parallel=way(world=world))
     repeated = Examples(np.tile(examples.inputs, (steps, 1)), np.tile(examples.targets, steps))
+    train = partial(
+        fit, model, repeated, 1, batch_size=BATCH, optimiser=lambda p: SGD(p, lr=0.1), progress=False
+    )
+    train(parallel=way(world=world))
     with world.record() as timeline, timeline.span("compute", "the rest"):
-        fit(model, repeated, 1, batch_size=BATCH, optimiser=lambda p: SGD(p, lr=0.1), progress=False,
-            parallel=way(world=world))  # fmt: skip
+        train(parallel=way(world=world))
     return timeline.spans
 
 

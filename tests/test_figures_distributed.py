@@ -95,6 +95,22 @@ class TestRanks:
         for share in shares(found["spans"]).values():
             assert sum(share.values()) == pytest.approx(1, abs=0.02)  # no moment is missing or counted twice
 
+    def test_the_workers_of_downpour_work_side_by_side_and_the_first_to_end_waits(self):
+        spans = [span for span in ranks.recorded("downpour")["spans"] if span.rank]
+        steps = [span for span in spans if span.name.startswith("step ") and span.kind == "compute"]
+        ends = {rank: max(span.stop for span in steps if span.rank == rank) for rank in (1, 2)}
+        took = {  # a step goes on after its gradient was sent, so it may have two spans
+            name: sum(span.stop - span.start for span in steps if span.name == name)
+            for name in {span.name for span in steps}
+        }
+        assert len(took) == ranks.STEPS
+        slowest, usual = max(took.values()), np.median([*took.values()])
+        assert slowest < 4 * usual  # none of them was the first of its process
+        early = min(ends, key=ends.get)
+        rest = [span for span in spans if span.rank == early and span.start >= ends[early]]
+        spent = {kind: sum(s.stop - s.start for s in rest if s.kind == kind) for kind in ("compute", "wait")}
+        assert spent["wait"] > spent["compute"]
+
     def test_without_mpi_the_record_is_shown_and_says_why(self, monkeypatch):
         monkeypatch.setattr(distributed.launch, "find_spec", lambda name: None)
         found = ranks.live_or_recorded("pipeline, 4 parts")

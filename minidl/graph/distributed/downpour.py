@@ -161,6 +161,7 @@ class Downpour(Spread):
 
     def end_epoch(self, networks):
         """All workers get the server's parameters."""
-        self.world.wait(self.sending, "those it has sent something")
-        self.sending = []
-        self.share_state(networks)
+        with self.world.span("wait", "the others"):
+            self.world.wait(self.sending, "those it has sent something")
+            self.sending = []
+            self.share_state(networks)

@@ -126,7 +126,8 @@ class World:
     def sum(self, *values):
         """Return the sums of numbers over the ranks, float64."""
         total = np.array(values, np.float64)
-        self.wait([self.comm.Iallreduce(self.mpi.IN_PLACE, total)], "the others' numbers")
+        with self.span("wait", "the others"):
+            self.wait([self.comm.Iallreduce(self.mpi.IN_PLACE, total)], "the others' numbers")
         return total.tolist()
 
     def any(self, flag):

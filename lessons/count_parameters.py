@@ -198,7 +198,7 @@ def _as_shapes(got, case, layers):
             words = f"layer {layer}, {layers[layer]['kind']}, makes a side of {n:g}."
             raise failure(case, f"{words} A window stops at whole places only: divide with //.")
         return [tuple(int(n) for n in shape) for shape in got]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last one is infinity's
         raise failure(case, f"a shape is a tuple of whole numbers, got {got!r:.80}.") from None
 
 

@@ -1,5 +1,7 @@
 """The drawings of many processes compute what they show, and every frame of them can be read."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,16 @@ class TestRanks:
         assert found["source"] == "live: 2 ranks on this machine"
         assert {span.kind for span in found["spans"]} == {"compute", "send", "wait", "transfer"}
 
+    @pytest.mark.skipif(not distributed.available(), reason="MPI is not installed (pip install mpi4py mpich)")
+    def test_what_a_worker_of_downpour_does_is_called_by_its_name(self):
+        found = ranks.live("downpour")
+        for rank, steps in {1: (1, 3, 5), 2: (2, 4, 6)}.items():
+            own = [span for span in found["spans"] if span.rank == rank]
+            computed = [span for span in own if span.kind == "compute" and span.name.startswith("step ")]
+            assert {span.name for span in computed} == {f"step {step}" for step in steps}
+            after = [span for span in own if span.start >= computed[-1].stop]
+            assert {span.name for span in after if span.kind == "wait"} == {"the others"}
+
     def test_unknown(self):
         with pytest.raises(ValueError, match="name must be one of data parallel"):
             ranks.live_or_recorded("party")
@@ -148,6 +160,28 @@ class TestRanks:
     def test_how_late_they_are_here(self):
         found = ranks.late_or_recorded()
         assert found["source"] == "live: 3 ranks on this machine" and len(found["late"]) == 43
+
+    def test_passes_are_joined_by_their_medians(self):
+        passes = [
+            [{"ranks": 2, "algorithm": "ring", "bytes": 4, "seconds": s, "quartiles": [s - 1, s + 2]}]
+            for s in (3.0, 9.0, 5.0)
+        ]
+        (row,) = ranks.joined(passes)
+        assert row["seconds"] == 5 and row["quartiles"] == [4, 7] and row["passes"] == [3, 9, 5]
+        assert (row["ranks"], row["algorithm"], row["bytes"]) == (2, "ring", 4)
+
+    def test_the_largest_errors_are_those_of_the_most_ranks(self):
+        sizes = np.geomspace(1e3, 1e6, 9)
+        link = scaling.Link("truth", ((np.inf, 1e-5, 1e-9),), lanes=2)
+        rows = []
+        for p, n in itertools.product((2, 3, 4), sizes):
+            took = scaling.all_reduce_seconds(link, "ring", p, n)
+            twice = took if p < 4 else 2 * took  # what the second pass has for four ranks
+            rows.append(
+                {"ranks": p, "algorithm": "ring", "bytes": n, "seconds": took, "passes": [took, twice]}
+            )
+        over_all, each = ranks.largest_errors(rows, "ring")
+        assert over_all == pytest.approx(0, abs=1e-6) and each == pytest.approx([0, 0.5], abs=1e-6)
 
     def test_where_it_was_recorded(self):
         about = RECORD["about"]
